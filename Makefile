@@ -1,0 +1,89 @@
+# `make` says what there is. Everything runs in .venv, made by `make setup` from the lock files.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LOCKS := requirements-uv.lock requirements.lock requirements-dev.lock
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTEST := $(BIN)/python -m pytest
+UNIT_WORKERS ?= auto
+LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
+SERVERS_STAMP := $(VENV)/.servers
+
+export PYTHONUTF8 := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-servers lock test lint unit integration e2e proto proto-check demo up down status bench-bus clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with exactly the locked packages, and link this repository's own
+	@$(BIN)/python infra/setup/link_workspace.py
+
+$(STAMP): $(LOCKS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "setup: Python 3.11 or newer is needed; name it with PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "setup: making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@echo "setup: installing the locked packages"
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python $(LOCKS)
+	@touch $@
+
+setup-servers: setup $(SERVERS_STAMP) ## Check (on Debian as root: install) what the servers need, and fetch their jars
+
+$(SERVERS_STAMP): infra/setup/servers.sh infra/kafka/pom.xml infra/zipkin/pom.xml | $(STAMP)
+	@infra/setup/servers.sh
+	@$(BIN)/python -m millrace_local.install
+	@touch $@
+
+lock: setup ## Resolve requirements*.in again (keeps what still fits; UPGRADE=--upgrade takes the newest)
+	$(LOCK) $(UPGRADE) requirements.in -o requirements.lock >/dev/null
+	$(LOCK) $(UPGRADE) -c requirements.lock requirements-dev.in -o requirements-dev.lock >/dev/null
+
+test: setup ## All that must pass: lint, unit, integration, e2e
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory integration
+	@$(MAKE) --no-print-directory e2e
+
+lint: setup ## Style, types, architecture, contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=$$(echo libs/*/src services/*/src | tr ' ' ':') $(BIN)/lint-imports --no-cache
+	@$(MAKE) --no-print-directory proto-check
+
+unit: setup ## Tests that need no server, in parallel
+	$(PYTEST) -n $(UNIT_WORKERS) --dist loadfile
+
+integration: setup-servers ## Tests on a real Kafka and a real PostgreSQL
+	$(PYTEST) -m "(broker or db) and not e2e and not browser and not chaos"
+
+e2e: setup-servers ## Tests of the whole platform
+	$(PYTEST) -m "e2e or browser or chaos"
+
+proto: setup ## Generate libs/proto from proto/
+	$(BIN)/python proto/generate.py
+
+proto-check: setup ## Lint the contracts, and see that the generated code is theirs
+	$(BIN)/buf lint
+	$(BIN)/python proto/generate.py --check
+
+demo: setup-servers ## See the loop close on real data, in minutes
+	@$(BIN)/python -m millrace.demo
+
+up: setup-servers ## Start Kafka, the tracing UI and all services in the background
+	@$(BIN)/millrace up --detach
+
+down: setup ## Stop what `up` or `demo` left running
+	@$(BIN)/millrace down
+
+status: setup ## Say what is running
+	@$(BIN)/millrace status
+
+bench-bus: setup-servers ## Measure the bus on this machine
+	@$(BIN)/python benchmarks/bus.py
+
+clean: ## Remove caches; the environment and your data stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -type d -prune -exec rm -rf {} +

@@ -1,0 +1,342 @@
+"""A model artifact: one zip that holds everything needed to answer, to be checked, and to be opened again later.
+
+    manifest.json    what it is: format, algorithm, signatures, metrics, what was learnt, libraries, files and digests
+    model.onnx       the model that answers
+    model.ubj        the same as XGBoost's own format; answers when the ONNX form was found to differ
+    model.skops      the same as scikit-learn object, for inspection only
+    measured.onnx    the model as it was measured, before it learnt the holdout (`measured.ubj` when ONNX differs)
+    examples.json    some rows with the answers that they must get
+
+Nothing in it is a pickle. Equal artifacts are equal bytes: files are stored uncompressed, in one order, with one date.
+"""
+
+import hashlib
+import io
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+
+import msgspec
+
+from millrace_artifacts.errors import UnreadableArtifactError
+from millrace_artifacts.signature import Signature
+
+FORMAT = 1
+LARGEST_ARTIFACT = 256 * 1024 * 1024  # bytes; a forest of 20,000 rows is about 10 MB
+_LONGEST_FILE_LIST = 16
+_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
+_MANIFEST, _EXAMPLES = "manifest.json", "examples.json"
+_DAMAGE = (
+    BadZipFile,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
+
+_Content = TypeVar("_Content")
+
+
+class Runtime(StrEnum):
+    """What answers for a model."""
+
+    ONNX = "onnx"
+    NATIVE = "native"  # its own library: XGBoost only
+
+
+class NativeFormat(StrEnum):
+    """How a model is kept in its own library's safe format; also the file's suffix."""
+
+    UBJ = "ubj"  # XGBoost, universal binary JSON
+    SKOPS = "skops"  # scikit-learn
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    format: NativeFormat
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far the ONNX form is from the model itself: the largest difference over some rows.
+
+    For regression relative to the spread (standard deviation) of the answers, else of probabilities.
+    """
+
+    largest_difference: float
+    tolerance: float
+    rows: int
+
+    @property
+    def holds(self) -> bool:
+        return self.largest_difference <= self.tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A fitted model: `onnx` answers if parity holds, else `native`. Raises UnreadableArtifactError if what answers is absent."""
+
+    signature: Signature
+    parity: Parity
+    onnx: bytes | None
+    native: Native | None
+
+    def __post_init__(self) -> None:
+        if self.runtime is Runtime.ONNX and self.onnx is None:
+            raise UnreadableArtifactError("the model answers through ONNX, but has no ONNX form")
+        if self.runtime is Runtime.NATIVE and (
+            self.native is None or self.native.format is not NativeFormat.UBJ
+        ):
+            raise UnreadableArtifactError(
+                "the model's ONNX form differs from it, and there is no XGBoost form to answer instead"
+            )
+
+    @property
+    def runtime(self) -> Runtime:
+        return Runtime.ONNX if self.parity.holds else Runtime.NATIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """The rows that the answering model learnt: how many, and the event times of the first and last (microseconds)."""
+
+    rows: int
+    since_us: int
+    until_us: int
+    holdout_rows: int  # how many of the newest rows the metrics are over
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row and its answer. None stands for NaN. `probabilities` is empty for regression."""
+
+    numbers: tuple[float | None, ...]
+    categories: tuple[str, ...]
+    value: float
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One model version as it is stored.
+
+    `metrics` are over the holdout and belong to `measured`: the same recipe, fitted without the holdout. `model` is then
+    fitted on the holdout too, so that what answers has learnt the newest rows. `measured` is None when both are the same
+    model. A champion is compared with a candidate by its `measured`: both were fitted as far behind what they ship.
+    `parameters` is JSON.
+    """
+
+    algorithm: str
+    parameters: str
+    model: Model
+    measured: Model | None
+    metrics: Mapping[str, float]
+    learnt: Learnt
+    libraries: Mapping[str, str]
+    examples: tuple[Example, ...]
+
+    @property
+    def signature(self) -> Signature:
+        return self.model.signature
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A model in the manifest."""
+
+    signature: Signature
+    runtime: Runtime
+    parity: Parity
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    format: int
+    algorithm: str
+    parameters: str
+    model: _Entry
+    measured: _Entry | None
+    metrics: dict[str, float]
+    metrics_of: str
+    learnt: Learnt
+    libraries: dict[str, str]
+    files: dict[str, str]  # sha256, hexadecimal
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    format: int
+
+
+def write_artifact(artifact: Artifact) -> bytes:
+    """The artifact's bytes: equal for equal artifacts. Raises ValueError for a metric that is not finite."""
+    unfit = [name for name, value in artifact.metrics.items() if not math.isfinite(value)]
+    if unfit:
+        raise ValueError(f"the metrics {unfit} are not finite; leave out what can't be computed")
+    files = _model_files("model", artifact.model) | {_EXAMPLES: _json(artifact.examples)}
+    if artifact.measured is not None:
+        files |= _model_files("measured", artifact.measured)
+    manifest = _Manifest(
+        format=FORMAT,
+        algorithm=artifact.algorithm,
+        parameters=artifact.parameters,
+        model=_entry(artifact.model),
+        measured=None if artifact.measured is None else _entry(artifact.measured),
+        metrics=dict(artifact.metrics),
+        metrics_of="model" if artifact.measured is None else "measured",
+        learnt=artifact.learnt,
+        libraries=dict(artifact.libraries),
+        files={name: _sha256(content) for name, content in files.items()},
+    )
+    return _zipped({_MANIFEST: _json(manifest)} | files)
+
+
+def read_artifact(content: bytes) -> Artifact:
+    """Read what `write_artifact` wrote.
+
+    Raises UnreadableArtifactError for anything else: another format, a file too many or too few, one that is compressed
+    (and so could grow), one that is not what its digest says, more than LARGEST_ARTIFACT bytes.
+    """
+    files = _unzipped(content)
+    if _MANIFEST not in files:
+        raise UnreadableArtifactError(f"not an artifact: {_MANIFEST} is missing")
+    _check_format(files[_MANIFEST])
+    manifest = _decoded(files.pop(_MANIFEST), _Manifest)
+    _check_digests(manifest.files, files)
+    model = _taken_model("model", manifest.model, files)
+    measured = (
+        None if manifest.measured is None else _taken_model("measured", manifest.measured, files)
+    )
+    examples = _decoded(files.pop(_EXAMPLES, b""), tuple[Example, ...])
+    if files:
+        raise UnreadableArtifactError(
+            f"the artifact holds files that this version does not know: {sorted(files)}"
+        )
+    return Artifact(
+        algorithm=manifest.algorithm,
+        parameters=manifest.parameters,
+        model=model,
+        measured=measured,
+        metrics=manifest.metrics,
+        learnt=manifest.learnt,
+        libraries=manifest.libraries,
+        examples=examples,
+    )
+
+
+def _model_files(role: str, model: Model) -> dict[str, bytes]:
+    files = {} if model.onnx is None else {f"{role}.onnx": model.onnx}
+    if model.native is not None:
+        files[f"{role}.{model.native.format}"] = model.native.content
+    return files
+
+
+def _taken_model(role: str, entry: _Entry, files: dict[str, bytes]) -> Model:
+    """Takes the model's own files out of `files`."""
+    natives = [
+        Native(kind, files.pop(f"{role}.{kind}"))
+        for kind in NativeFormat
+        if f"{role}.{kind}" in files
+    ]
+    if len(natives) > 1:
+        raise UnreadableArtifactError(f"the artifact holds {role} in two libraries' formats")
+    model = Model(
+        entry.signature,
+        entry.parity,
+        files.pop(f"{role}.onnx", None),
+        natives[0] if natives else None,
+    )
+    if model.runtime is not entry.runtime:
+        raise UnreadableArtifactError(
+            f"the manifest says that {role} runs as {entry.runtime}, but its parity says {model.runtime}"
+        )
+    return model
+
+
+def _entry(model: Model) -> _Entry:
+    return _Entry(model.signature, model.runtime, model.parity)
+
+
+def _check_format(manifest: bytes) -> None:
+    found = _decoded(manifest, _Format).format
+    if found != FORMAT:
+        raise UnreadableArtifactError(
+            f"the artifact has format {found}, this version reads {FORMAT}; upgrade the reader, or train again"
+        )
+
+
+def _check_digests(announced: Mapping[str, str], files: Mapping[str, bytes]) -> None:
+    if announced.keys() != files.keys():
+        raise UnreadableArtifactError(
+            f"the manifest names {sorted(announced)}, the artifact holds {sorted(files)}"
+        )
+    damaged = sorted(name for name, content in files.items() if _sha256(content) != announced[name])
+    if damaged:
+        raise UnreadableArtifactError(f"not what the manifest's digests say: {damaged}")
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    target = io.BytesIO()
+    with ZipFile(target, "w", ZIP_STORED) as archive:
+        for name, content in files.items():
+            info = ZipInfo(name, _DATE)
+            info.create_system = 3  # Unix, whatever machine writes it
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, content)
+    return target.getvalue()
+
+
+def _unzipped(content: bytes) -> dict[str, bytes]:
+    if len(content) > LARGEST_ARTIFACT:
+        raise UnreadableArtifactError(
+            f"{len(content)} bytes; an artifact has at most {LARGEST_ARTIFACT}"
+        )
+    try:
+        with ZipFile(io.BytesIO(content)) as archive:
+            entries = archive.infolist()
+            _check_entries(entries, len(content))
+            return {entry.filename: archive.read(entry) for entry in entries}
+    except _DAMAGE as error:
+        raise UnreadableArtifactError(f"not a readable zip: {error}") from error
+
+
+def _check_entries(entries: list[ZipInfo], limit: int) -> None:
+    """Stored files are as large as the bytes they take, and together no larger than the zip: nothing can unfold."""
+    if len(entries) > _LONGEST_FILE_LIST or len({entry.filename for entry in entries}) != len(
+        entries
+    ):
+        raise UnreadableArtifactError(f"{len(entries)} files, or two of one name")
+    if any(
+        entry.compress_type != ZIP_STORED or entry.file_size != entry.compress_size
+        for entry in entries
+    ):
+        raise UnreadableArtifactError(
+            "a file is compressed; artifacts hold their files as they are"
+        )
+    if sum(entry.file_size for entry in entries) > limit:
+        raise UnreadableArtifactError("its files are larger than the zip itself")
+
+
+def _json(value: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1)
+
+
+def _decoded(content: bytes, kind: type[_Content]) -> _Content:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableArtifactError(
+            f"not readable as {getattr(kind, '__name__', kind)}: {error}"
+        ) from error
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

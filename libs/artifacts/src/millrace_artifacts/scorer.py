@@ -1,0 +1,171 @@
+"""Scoring: a model version's answers for rows of vectors, the same wherever it is loaded."""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from millrace_artifacts.artifact import Artifact, Example, Model, Runtime
+from millrace_artifacts.errors import ExamplesDifferError, UnreadableArtifactError
+from millrace_artifacts.signature import Encoder, Matrix, Numbers, Signature
+from millrace_kernel.pipeline import LabelKind
+
+# Far above what processors differ by (about 1e-6), far below what any wrong encoding or file gives
+EXAMPLE_TOLERANCE = 1e-4
+_FATAL_ONLY = 4  # ONNX Runtime's log level: it prints to stderr what it raises anyway
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Answers for some rows.
+
+    `values` is float64 [rows]: regression the value, binary the probability of the positive class, multiclass the index
+    in `Signature.classes` of the most probable class. `probabilities` is float64 [rows, classes] in the order of
+    `Signature.classes`, None for regression. A linear model can answer infinity or NaN to absurd inputs.
+    """
+
+    values: Numbers
+    probabilities: Numbers | None
+
+
+class Scorer:
+    """A loaded model. Single-threaded inside, and safe to share between threads."""
+
+    def __init__(self, signature: Signature, run: "Run") -> None:
+        self.signature = signature
+        self._encoder = Encoder(signature)
+        self._run = run
+
+    def score(self, numbers: Numbers, categories: Sequence[Sequence[str]]) -> Scores:
+        """Answers for float64 [rows, numbers] (NaN: missing) and [rows][categories]; see `Encoder.encode`.
+
+        Raises WrongColumnsError when the rows do not have the signature's columns.
+        """
+        return self.score_encoded(self._encoder.encode(numbers, categories))
+
+    def score_encoded(self, matrix: Matrix) -> Scores:
+        """Answers for rows that are encoded already: float32 [rows, width]."""
+        if not len(matrix):
+            return as_scores(self.signature, np.empty((0, max(1, len(self.signature.classes)))))
+        return as_scores(self.signature, self._run(matrix))
+
+
+class Run(Protocol):
+    def __call__(self, matrix: Matrix, /) -> Any: ...  # noqa: ANN401 - whatever array the library makes
+
+
+def loadscorer_of(artifact: Artifact) -> Scorer:
+    """The model that answers, after it has passed its own examples.
+
+    Raises UnreadableArtifactError when the library refuses the model, ExamplesDifferError when it answers otherwise
+    than it did when it was written: then another library version, or a damaged file, would answer users wrongly.
+    """
+    scorer = scorer_of(artifact.model)
+    _check_examples(scorer, artifact.examples)
+    return scorer
+
+
+def load_measured(artifact: Artifact) -> Scorer:
+    """The model that `Artifact.metrics` are of: the one to compare a candidate with. Raises UnreadableArtifactError."""
+    return scorer_of(artifact.measured or artifact.model)
+
+
+def as_scores(signature: Signature, raw: Numbers) -> Scores:
+    """What a library gave, as scores: [rows] or [rows, 1] values, [rows] probabilities of class 1, or [rows, classes]."""
+    answers = np.asarray(raw, dtype=np.float64)
+    answers = answers[:, np.newaxis] if answers.ndim == 1 else answers
+    match signature.label_kind:
+        case LabelKind.REGRESSION:
+            return Scores(answers[:, 0], None)
+        case LabelKind.BINARY:
+            positive = answers[:, -1]
+            return Scores(positive, np.column_stack([1.0 - positive, positive]))
+        case LabelKind.MULTICLASS:
+            return Scores(np.argmax(answers, axis=1).astype(np.float64), answers)
+
+
+def scorer_of(model: Model) -> Scorer:
+    """One model of an artifact, unexamined. Raises UnreadableArtifactError when its library refuses it."""
+    return Scorer(model.signature, _run_of(model))
+
+
+def _run_of(model: Model) -> Run:
+    match model.runtime:
+        case Runtime.ONNX:
+            return onnx_run(model.onnx or b"", model.signature.width)
+        case Runtime.NATIVE:
+            return _xgboost_run(model.native.content if model.native else b"")
+
+
+def onnx_run(content: bytes, width: int) -> Run:
+    """Runs a model of one input, float32 [rows, width]; its last output is the answer.
+
+    Raises UnreadableArtifactError for a model that is none, or that eats something else.
+    """
+    # here, not above: a process that only writes artifacts or reads their manifests needs no ONNX Runtime
+    onnxruntime = importlib.import_module("onnxruntime")
+    state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    refusals = (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL_ONLY
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except refusals as error:
+        raise UnreadableArtifactError(
+            f"ONNX Runtime {onnxruntime.__version__} refuses the model: {error}"
+        ) from error
+    if [each.shape[-1] for each in session.get_inputs()] != [width]:
+        raise UnreadableArtifactError(f"the ONNX model does not eat one matrix of {width} columns")
+    source, answer = session.get_inputs()[0].name, session.get_outputs()[-1].name
+
+    def run(matrix: Matrix) -> Any:  # noqa: ANN401 - onnxruntime is not typed
+        return session.run([answer], {source: matrix})[0]
+
+    return run
+
+
+def _xgboost_run(content: bytes) -> Run:
+    xgboost = importlib.import_module("xgboost")  # seconds to import, needed by few models
+    try:
+        booster = xgboost.Booster({"nthread": 1}, model_file=bytearray(content))
+    except (xgboost.core.XGBoostError, ValueError) as error:
+        raise UnreadableArtifactError(
+            f"XGBoost {xgboost.__version__} refuses the model: {error}"
+        ) from error
+
+    def run(matrix: Matrix) -> Any:  # noqa: ANN401 - xgboost's answer is typed loosely
+        return booster.inplace_predict(matrix)
+
+    return run
+
+
+def _check_examples(scorer: Scorer, examples: tuple[Example, ...]) -> None:
+    if not examples:
+        return
+    numbers = np.array([row.numbers for row in examples], dtype=np.float64).reshape(
+        len(examples), -1
+    )  # None becomes NaN
+    scores = scorer.score(numbers, [row.categories for row in examples])
+    if scores.probabilities is None:
+        found, expected = scores.values, np.array([row.value for row in examples])
+        scale = float(np.max(np.abs(expected)))
+    else:
+        found, expected = scores.probabilities, np.array([row.probabilities for row in examples])
+        scale = 1.0
+    if found.shape != expected.shape or not np.allclose(
+        found, expected, rtol=0.0, atol=EXAMPLE_TOLERANCE * scale
+    ):
+        raise ExamplesDifferError(
+            f"{scorer.signature.pipeline}: the model answers {found.tolist()} to its own examples, "
+            f"but answered {expected.tolist()} when it was written; train again, or use the libraries of its manifest"
+        )

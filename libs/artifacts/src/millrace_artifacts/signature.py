@@ -1,0 +1,164 @@
+"""What a model eats and answers, and how rows of vectors become the matrix that it was fitted on.
+
+Training and serving share this one encoding, so there is nothing in which they could differ.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace_artifacts.errors import InvalidSignatureError, WrongColumnsError
+from millrace_kernel.pipeline import LabelKind
+
+Matrix: TypeAlias = NDArray[np.float32]
+Numbers: TypeAlias = NDArray[np.float64]
+
+BINARY_CLASSES = ("0", "1")
+UNKNOWN_CODE = -1.0  # ordinal: a category that the vocabulary does not have
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+class Encoding(StrEnum):
+    """How a category column becomes numbers."""
+
+    ORDINAL = "ordinal"  # one column: the category's place in the vocabulary; for trees
+    ONE_HOT = "one_hot"  # one column of 0 and 1 per category of the vocabulary; for linear models
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The columns of a model, in the order in which vectors carry them, and what it answers.
+
+    `vocabularies` has one tuple per category column. `classes` is empty for regression, ("0", "1") for binary, and the
+    texts in the order of the probabilities for multiclass. Raises InvalidSignatureError when these do not fit together.
+    """
+
+    pipeline: str
+    pipeline_version: int
+    numbers: tuple[str, ...]
+    categories: tuple[str, ...]
+    vocabularies: tuple[tuple[str, ...], ...]
+    encoding: Encoding
+    label_kind: LabelKind
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        problem = self._problem()
+        if problem:
+            raise InvalidSignatureError(
+                f"signature of {self.pipeline} version {self.pipeline_version}: {problem}"
+            )
+
+    def _problem(self) -> str:
+        """What does not fit together, in words; empty when all does."""
+        names = self.numbers + self.categories
+        if len(set(names)) != len(names):
+            return "two columns have the same name"
+        if len(self.vocabularies) != len(self.categories):
+            return f"{len(self.categories)} category columns, but {len(self.vocabularies)} vocabularies"
+        if any(len(set(vocabulary)) != len(vocabulary) for vocabulary in self.vocabularies):
+            return "a vocabulary names a category twice"
+        if not self.width:
+            return "the matrix would have no column"
+        return self._problem_of_classes()
+
+    def _problem_of_classes(self) -> str:
+        match self.label_kind:
+            case LabelKind.REGRESSION:
+                return "a regression has no classes" if self.classes else ""
+            case LabelKind.BINARY:
+                fits = self.classes == BINARY_CLASSES
+                return "" if fits else f"the classes of a binary label are {BINARY_CLASSES}"
+            case LabelKind.MULTICLASS:
+                fits = len(set(self.classes)) == len(self.classes) >= 2
+                return "" if fits else "a multiclass label has two different classes or more"
+
+    @property
+    def width(self) -> int:
+        """Columns of the encoded matrix."""
+        return len(self.numbers) + sum(self._widths())
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The encoded matrix's columns: a one-hot column is `category=text`."""
+        if self.encoding is Encoding.ORDINAL:
+            return self.numbers + self.categories
+        return self.numbers + tuple(
+            f"{name}={text}"
+            for name, vocabulary in zip(self.categories, self.vocabularies, strict=True)
+            for text in vocabulary
+        )
+
+    def encode(self, numbers: Numbers, categories: Sequence[Sequence[str]]) -> Matrix:
+        """One call of `Encoder(self).encode`; whoever encodes again and again keeps the encoder."""
+        return Encoder(self).encode(numbers, categories)
+
+    def _widths(self) -> tuple[int, ...]:
+        return tuple(
+            1 if self.encoding is Encoding.ORDINAL else len(vocabulary)
+            for vocabulary in self.vocabularies
+        )
+
+
+class Encoder:
+    """Encodes rows for one signature, with the vocabularies looked up once."""
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+        self._places = tuple(
+            {text: place for place, text in enumerate(words)} for words in signature.vocabularies
+        )
+
+    def encode(self, numbers: Numbers, categories: Sequence[Sequence[str]]) -> Matrix:
+        """The matrix of some rows: float32 [rows, width].
+
+        `numbers` is float64 [rows, numbers], NaN where missing; it stays NaN here (trees branch on it, linear models
+        carry the means to fill in). Numbers beyond float32 are set to its largest. `categories` is [rows][categories];
+        an unknown text becomes -1 (ordinal) or zeros in all its columns (one-hot), and "" is a text like any other.
+        Raises WrongColumnsError when the rows do not have the signature's columns.
+        """
+        rows = self._checked_rows(numbers, categories)
+        matrix = np.empty((rows, self.signature.width), dtype=np.float32)
+        width = len(self.signature.numbers)
+        np.clip(numbers, -_LARGEST, _LARGEST, out=matrix[:, :width], casting="same_kind")
+        if not self.signature.categories:
+            return matrix
+        if self.signature.encoding is Encoding.ORDINAL:
+            self._put_ordinal(matrix[:, width:], categories)
+        else:
+            self._put_one_hot(matrix[:, width:], categories)
+        return matrix
+
+    def _checked_rows(self, numbers: Numbers, categories: Sequence[Sequence[str]]) -> int:
+        signature = self.signature
+        if numbers.ndim != 2 or numbers.shape[1] != len(signature.numbers):
+            raise WrongColumnsError(
+                f"numbers have shape {numbers.shape}; the model needs [rows, {len(signature.numbers)}]: {signature.numbers}"
+            )
+        if len(categories) != numbers.shape[0] and signature.categories:
+            raise WrongColumnsError(
+                f"{numbers.shape[0]} rows of numbers, but {len(categories)} rows of categories"
+            )
+        if any(len(row) != len(signature.categories) for row in categories):
+            raise WrongColumnsError(
+                f"a row does not have the {len(signature.categories)} categories of the model: {signature.categories}"
+            )
+        return int(numbers.shape[0])
+
+    def _put_ordinal(self, target: Matrix, categories: Sequence[Sequence[str]]) -> None:
+        for column, places in enumerate(self._places):
+            target[:, column] = [places.get(row[column], UNKNOWN_CODE) for row in categories]
+
+    def _put_one_hot(self, target: Matrix, categories: Sequence[Sequence[str]]) -> None:
+        target[:] = 0.0
+        start = 0
+        for column, places in enumerate(self._places):
+            for row, texts in enumerate(categories):
+                place = places.get(texts[column])
+                if place is not None:
+                    target[row, start + place] = 1.0
+            start += len(places)

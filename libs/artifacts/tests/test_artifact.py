@@ -1,0 +1,147 @@
+import contextlib
+import io
+from dataclasses import replace
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from millrace_artifacts import artifact as module
+from millrace_artifacts.artifact import (
+    Model,
+    Native,
+    NativeFormat,
+    Parity,
+    read_artifact,
+    write_artifact,
+)
+from millrace_artifacts.errors import UnreadableArtifactError
+
+DIFFERS = Parity(largest_difference=0.5, tolerance=1e-4, rows=10)
+
+
+def rewritten(content, change):
+    """The zip with its files changed by `change(files)`."""
+    with ZipFile(io.BytesIO(content)) as source:
+        files = {name: source.read(name) for name in source.namelist()}
+    change(files)
+    target = io.BytesIO()
+    with ZipFile(target, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return target.getvalue()
+
+
+def test_an_artifact_is_read_as_it_was_written(an_artifact):
+    artifact = an_artifact()
+    assert read_artifact(write_artifact(artifact)) == artifact
+
+
+def test_a_model_that_was_not_fitted_again_is_kept_once(an_artifact):
+    artifact = an_artifact(measured=None)
+    assert read_artifact(write_artifact(artifact)) == artifact
+
+
+def test_equal_artifacts_are_equal_bytes(an_artifact):
+    one = an_artifact(metrics={"mae": 1.0, "rmse": 2.0}, libraries={"a": "1", "b": "2"})
+    other = an_artifact(metrics={"rmse": 2.0, "mae": 1.0}, libraries={"b": "2", "a": "1"})
+    assert write_artifact(one) == write_artifact(other)
+    assert write_artifact(one) == write_artifact(read_artifact(write_artifact(one)))
+
+
+def test_the_manifest_names_whose_the_metrics_are(an_artifact):
+    with ZipFile(io.BytesIO(write_artifact(an_artifact()))) as archive:
+        assert b'"metrics_of": "measured"' in archive.read("manifest.json")
+        assert archive.namelist() == [
+            "manifest.json",
+            "model.onnx",
+            "examples.json",
+            "measured.onnx",
+        ]
+
+
+def test_metrics_that_are_not_finite_are_not_written(an_artifact):
+    with pytest.raises(ValueError, match="mae"):
+        write_artifact(an_artifact(metrics={"mae": float("nan")}))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda files: files.update({"evil.py": b""}), "evil.py"),
+        (lambda files: files.pop("model.onnx"), "model.onnx"),
+        (lambda files: files.pop("manifest.json"), "manifest.json is missing"),
+        (lambda files: files.update({"model.onnx": b"other"}), "digests"),
+        (lambda files: files.update({"manifest.json": b"{"}), "not readable"),
+        (lambda files: files.update({"manifest.json": b'{"format":2}'}), "format 2"),
+        (lambda files: files.update({"manifest.json": b'{"format":1}'}), "not readable"),
+    ],
+)
+def test_what_is_not_exactly_an_artifact_is_refused(an_artifact, change, words):
+    with pytest.raises(UnreadableArtifactError, match=words):
+        read_artifact(rewritten(write_artifact(an_artifact()), change))
+
+
+def test_a_file_that_the_manifest_names_but_this_version_does_not_know_is_refused(an_artifact):
+    def add_a_file(files):
+        empty = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        files["model.pkl"] = b""
+        files["manifest.json"] = files["manifest.json"].replace(
+            b'"files": {', b'"files": {"model.pkl": "' + empty + b'",'
+        )
+
+    with pytest.raises(UnreadableArtifactError, match=r"model\.pkl"):
+        read_artifact(rewritten(write_artifact(an_artifact()), add_a_file))
+
+
+def test_compressed_files_are_refused_so_nothing_can_unfold(an_artifact):
+    target = io.BytesIO()
+    with ZipFile(target, "w", ZIP_DEFLATED) as archive:
+        archive.writestr("manifest.json", b" " * 10_000_000)
+    with pytest.raises(UnreadableArtifactError, match="compressed"):
+        read_artifact(target.getvalue())
+
+
+def test_two_files_of_one_name_are_refused():
+    target = io.BytesIO()
+    with ZipFile(target, "w") as archive:
+        archive.writestr("manifest.json", b"{}")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("manifest.json", b"{}")
+    with pytest.raises(UnreadableArtifactError, match="two of one name"):
+        read_artifact(target.getvalue())
+
+
+def test_more_bytes_than_an_artifact_may_have_are_refused_unread(monkeypatch, an_artifact):
+    monkeypatch.setattr(module, "LARGEST_ARTIFACT", 100)
+    with pytest.raises(UnreadableArtifactError, match="at most 100"):
+        read_artifact(write_artifact(an_artifact()))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_refused_or_changes_nothing(an_artifact, at, bit):
+    artifact = an_artifact()
+    content = bytearray(write_artifact(artifact))
+    content[int(at * len(content))] ^= 1 << bit
+    with contextlib.suppress(UnreadableArtifactError):
+        assert read_artifact(bytes(content)) == artifact
+
+
+@given(st.binary(max_size=200))
+def test_any_other_bytes_are_refused(content):
+    with pytest.raises(UnreadableArtifactError):
+        read_artifact(content)
+
+
+def test_a_model_whose_onnx_form_differs_needs_xgboosts_own(an_artifact):
+    model = an_artifact().model
+    with pytest.raises(UnreadableArtifactError, match="differs"):
+        replace(model, parity=DIFFERS)
+    with pytest.raises(UnreadableArtifactError, match="differs"):
+        replace(model, parity=DIFFERS, native=Native(NativeFormat.SKOPS, b""))
+    with pytest.raises(UnreadableArtifactError, match="no ONNX"):
+        replace(model, onnx=None)
+    native = Native(NativeFormat.UBJ, b"")
+    assert Model(model.signature, DIFFERS, None, native).runtime == "native"

@@ -1,0 +1,101 @@
+"""A service's database: transactions, passing failures told apart from broken ones, migrations."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command, context
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from millrace_kernel.errors import TransientError
+
+_SQLITE_PASSING = ("locked", "busy", "disk is full", "disk i/o error", "unable to open database file")
+_BUSY_MILLISECONDS = 30_000
+_READ_ONLY = "millrace_read_only"
+
+
+class DatabaseAwayError(TransientError):
+    """The database did not do what was asked of it, now."""
+
+
+class Database:
+    """SQLite or PostgreSQL behind one door. Synchronous: the bus calls it in a thread."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        parsed = make_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        if self.is_sqlite and parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        self.engine = create_engine(url, pool_pre_ping=not self.is_sqlite, pool_size=pool_size)
+        self._shown_url = parsed.render_as_string(hide_password=True)
+        if self.is_sqlite:
+            _prepare_sqlite(self.engine)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """All or nothing. Raises DatabaseAwayError for what may pass."""
+        with self._told(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A consistent view, for queries only; never waits for a writer."""
+        with self._told(), self.engine.connect().execution_options(**{_READ_ONLY: True}) as connection:
+            yield connection
+
+    def migrate(self, scripts: Path) -> None:
+        """Bring the schema to the newest of the Alembic scripts in this folder."""
+        config = Config()
+        config.set_main_option("script_location", str(scripts))
+        config.set_main_option("path_separator", "os")
+        with self._told(), self.engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if _may_pass(error, self.is_sqlite):
+                raise DatabaseAwayError(f"database {self._shown_url}: {error.orig}") from error
+            raise
+
+
+def run_migrations(metadata: MetaData) -> None:
+    """The whole of a service's `migrations/env.py`."""
+    connection = context.config.attributes["connection"]
+    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _may_pass(error: DBAPIError, is_sqlite: bool) -> bool:  # noqa: FBT001  which database it is
+    if is_sqlite:
+        return isinstance(error, OperationalError) and any(sign in str(error.orig).lower() for sign in _SQLITE_PASSING)
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    """Write-ahead logging, one writer at a time that waits its turn, and transactions begun by SQLAlchemy alone."""
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, record: Any) -> None:  # noqa: ARG001  SQLAlchemy's signature
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        # NORMAL: a crash of the machine may take back the newest transactions as a whole, position included, and they
+        # are done again from Kafka; a crash of the process takes back nothing.
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={_BUSY_MILLISECONDS}", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        reading = connection.get_execution_options().get(_READ_ONLY, False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

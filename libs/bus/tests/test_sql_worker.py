@@ -1,0 +1,234 @@
+"""The SQL form keeps the same promise, on SQLite and on PostgreSQL."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, Connection, Float, Integer, MetaData, String, Table, delete, insert, select
+
+from millrace_bus import tables
+from millrace_bus.broker import TopicPartition
+from millrace_bus.dead_letters import TooManyDeadLettersError
+from millrace_bus.retry import Backoff
+from millrace_bus.sql import Database
+from millrace_bus.sql_worker import Local, SqlSettings, SqlWorker
+from millrace_bus.topology import ensure_topics
+from millrace_bus.unit import CurrentCause, inject
+from millrace_contracts.message import Cause
+from millrace_kernel.errors import PermanentError, TransientError
+from millrace_kernel.time import Instant
+from millrace_testkit.counting import POISON, WIRE, Counted, Counting, Seen, decode_counted, seen_record
+from millrace_testkit.eventually import eventually, running
+from millrace_testkit.memory import MemoryBroker
+from millrace_testkit.servers import PostgresServer
+
+EVENTS, FEATURES = "millrace.events", "millrace.features"
+METADATA = MetaData()
+COUNTS = Table(
+    "counts", METADATA, Column("entity", String(100), primary_key=True), Column("count", Integer), Column("total", Float)
+)
+ENTITIES = [f"entity-{number % 5}" for number in range(100)]
+
+
+class SqlCounts:
+    """Reads on demand, writes in one go."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._known: dict[str, tuple[int, float]] = {}
+
+    def get(self, entity: str) -> tuple[int, float] | None:
+        if entity not in self._known:
+            row = self._connection.execute(select(COUNTS.c.count, COUNTS.c.total).where(COUNTS.c.entity == entity)).first()
+            return (row[0], row[1]) if row else None
+        return self._known[entity]
+
+    def put(self, entity: str, count: int, total: float) -> None:
+        self._known[entity] = (count, total)
+
+    def flush(self) -> None:
+        self._connection.execute(delete(COUNTS).where(COUNTS.c.entity.in_(self._known)))
+        rows = [{"entity": entity, "count": count, "total": total} for entity, (count, total) in self._known.items()]
+        if rows:
+            self._connection.execute(insert(COUNTS), rows)
+
+
+def on_seen(heart: Counting):
+    def handle(event: Seen, counts: SqlCounts, cause: Cause) -> Iterator[Counted]:
+        assert cause.id
+        answer = heart.next(counts.get(event.entity), event)
+        counts.put(event.entity, answer.count, answer.total)
+        yield answer
+
+    return handle
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.db)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        database = Database(server.create_database())
+    with database.transaction() as connection:
+        tables.METADATA.create_all(connection)
+        METADATA.create_all(connection)
+    yield database
+    database.close()
+
+
+def worker(broker: MemoryBroker, database: Database, heart: Counting | None = None, **settings: object) -> SqlWorker:
+    return SqlWorker(
+        "features",
+        [EVENTS],
+        wire=WIRE,
+        handlers={Seen: inject(on_seen(heart or Counting()), counts=SqlCounts, cause=CurrentCause)},
+        database=database,
+        broker=broker,
+        chance=lambda: 0.5,
+        settings=SqlSettings(**{"max_records": 7, "poll_seconds": 0.05, "backoff": Backoff(0.001, 0.01), **settings}),
+    )
+
+
+async def broker_with(entities: list[str]) -> MemoryBroker:
+    broker = MemoryBroker()
+    await ensure_topics(broker)
+    for number, entity in enumerate(entities):
+        await broker.producer().send(EVENTS, sum(entity.encode()) % 4, [seen_record(number, entity)])
+    return broker
+
+
+def answers(broker: MemoryBroker) -> list[Counted]:
+    return [decode_counted(record.value) for record in broker.records(FEATURES)]
+
+
+def effective(broker: MemoryBroker) -> list[Counted]:
+    newest: dict[tuple[bytes, int], bytes] = {}
+    seen = []
+    for record in broker.records(FEATURES):
+        headers = dict(record.headers)
+        place = (headers["ce_source"], record.partition)
+        if newest.get(place, b"") < headers["ce_sequence"]:
+            newest[place] = headers["ce_sequence"]
+            seen.append(decode_counted(record.value))
+    return seen
+
+
+def assert_counted_once(broker: MemoryBroker, database: Database, entities: list[str]) -> None:
+    assert Counter(answer.event_id for answer in effective(broker)) == Counter(f"e{n}" for n in range(len(entities)))
+    totals: Counter[str] = Counter()
+    for number, entity in enumerate(entities):
+        totals[entity] += number
+    with database.reading() as connection:
+        rows = connection.execute(select(COUNTS.c.entity, COUNTS.c.count, COUNTS.c.total)).all()
+        assert connection.execute(select(tables.outbox.c.number)).first() is None
+    assert {row[0]: row[2] for row in rows} == dict(totals)
+    assert {row[0]: row[1] for row in rows} == Counter(entities)
+
+
+async def settled(broker: MemoryBroker, database: Database, count: int) -> None:
+    def quiet() -> bool:
+        with database.reading() as connection:
+            empty = connection.execute(select(tables.outbox.c.number)).first() is None
+        return empty and len({answer.event_id for answer in answers(broker)}) == count
+
+    await eventually(quiet, within=20)
+
+
+async def test_every_event_is_answered_once_and_state_adds_up(database: Database) -> None:
+    broker = await broker_with(ENTITIES)
+    async with running(worker(broker, database)):
+        await settled(broker, database, 100)
+    assert len(answers(broker)) == 100
+    assert_counted_once(broker, database, ENTITIES)
+
+
+async def test_a_killed_relay_publishes_again_and_readers_drop_it(database: Database) -> None:
+    lost = {"left": 5}
+
+    def fault(at: str, place: TopicPartition) -> None:
+        if place.topic == FEATURES and at == "acknowledge" and lost["left"]:
+            lost["left"] -= 1
+            raise TransientError("the answer is lost")
+
+    broker = await broker_with(ENTITIES)
+    broker.fault = fault
+    async with running(worker(broker, database)):
+        await settled(broker, database, 100)
+    assert len(answers(broker)) > 100
+    assert_counted_once(broker, database, ENTITIES)
+
+
+async def test_two_processes_on_one_database_count_everything_once(database: Database) -> None:
+    broker = await broker_with(ENTITIES)
+    async with running(worker(broker, database, max_records=2)):
+        await eventually(lambda: len(answers(broker)) > 10)
+        async with running(worker(broker, database, max_records=2)):
+            await eventually(lambda: len({answer.event_id for answer in answers(broker)}) > 80)
+        await settled(broker, database, 100)
+    assert_counted_once(broker, database, ENTITIES)
+
+
+async def test_a_process_that_lost_its_partitions_cannot_commit(database: Database) -> None:
+    broker = await broker_with(ENTITIES)
+    zombie = worker(broker, database)
+    zombie._positions = {TopicPartition(EVENTS, number): 0 for number in range(4)}
+    async with running(worker(broker, database)):
+        await settled(broker, database, 100)
+    consumer = broker.consumer()
+    zombie._sessions.consumer = consumer
+    await consumer.assign([EVENTS])
+    for number in range(4):
+        place = TopicPartition(EVENTS, number)
+        await zombie._advance(consumer, place, broker.logs[place])
+        zombie._sessions.forget(place)
+    assert_counted_once(broker, database, ENTITIES)
+
+
+async def test_poison_is_left_out_of_its_batch_and_dead_lettered(database: Database) -> None:
+    broker = await broker_with(["a", POISON, "a", POISON, "b"])
+    async with running(worker(broker, database)):
+        await eventually(lambda: len(answers(broker)) == 3 and len(broker.records(EVENTS + ".dlq")) == 2)
+    letter = dict(broker.records(EVENTS + ".dlq")[0].headers)
+    assert letter["kafka_dlt-exception-message"] == b"this entity is poison"
+    assert effective(broker)[0].total == 0.0
+    assert {answer.entity: answer.count for answer in effective(broker)} == {"a": 2, "b": 1}
+
+
+async def test_too_many_dead_letters_in_a_row_stop_the_reader(database: Database) -> None:
+    broker = await broker_with([POISON] * 20)
+    with pytest.raises(ExceptionGroup) as failure:
+        async with asyncio.timeout(10):
+            await worker(broker, database, max_dead_letters_in_a_row=5).run()
+    assert failure.group_contains(TooManyDeadLettersError)
+
+
+async def test_a_passing_failure_holds_its_partition_and_no_other(database: Database) -> None:
+    heart = Counting()
+    heart.blocked.add("a")
+    broker = await broker_with(["a", "b", "a", "b"])
+    async with running(worker(broker, database, heart)):
+        await eventually(lambda: {answer.entity for answer in answers(broker)} == {"b"} and len(answers(broker)) == 2)
+        heart.blocked.clear()
+        await settled(broker, database, 4)
+    assert_counted_once(broker, database, ["a", "b", "a", "b"])
+
+
+async def test_a_local_input_counts_once_for_its_sequence(database: Database) -> None:
+    broker = await broker_with([])
+    cause = Cause("request-1", Instant(7), "request-1")
+    async with running(service := worker(broker, database)):
+        first = Local("http/a", "0000000000000001", Seen("e0", "a", 5.0), cause)
+        assert await service.accept(first)
+        assert not await service.accept(first)
+        assert await service.accept(Local("http/a", "0000000000000002", Seen("e1", "a", 6.0), cause))
+        with pytest.raises(PermanentError):
+            await service.accept(Local("http/a", "0000000000000003", Seen("e2", POISON, 6.0), cause))
+        await eventually(lambda: len(answers(broker)) == 2)
+    assert [answer.total for answer in answers(broker)] == [5.0, 11.0]
+    headers = dict(broker.records(FEATURES)[1].headers)
+    assert headers["ce_source"] == b"millrace/features/http/a"
+    assert headers["ce_sequence"] == b"0000000000000002.00000"
+    assert headers["ce_causationid"] == b"request-1"

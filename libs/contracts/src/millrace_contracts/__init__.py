@@ -1,0 +1,1 @@
+"""What travels between the services, and nothing of what they do with it."""

@@ -1,0 +1,139 @@
+"""A message of the bus as a reader sees it: the record, its CloudEvents headers, and what the wire table decoded.
+
+Headers are read on demand: a reader of a million messages a minute pays for those that it looks at.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from millrace_kernel.time import Instant, parse_rfc3339
+
+
+class Record(Protocol):
+    """What a broker hands out. `timestamp` is in milliseconds since the Unix epoch."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """What an output descends from; kept beside work that ends later, so that its outcome names its cause."""
+
+    id: str
+    recorded_at: Instant
+    correlation_id: str
+    traceparent: str | None = None
+
+    def to_text(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_text(cls, text: str) -> "Cause":
+        return msgspec.json.decode(text, type=cls)
+
+
+class Message:
+    """One record, understood. `event` is what the wire table made of it, None for raw records."""
+
+    __slots__ = ("_recorded_at", "event", "headers", "record", "traceparent")
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.headers: dict[str, bytes] = dict(record.headers)  # a header sent twice: the last one counts
+        self.event: Any = None
+        self.traceparent: str | None = None  # of the span that handles it; set by the bus when it is sampled
+        self._recorded_at: Instant | None = None
+
+    @property
+    def topic(self) -> str:
+        return self.record.topic
+
+    @property
+    def partition(self) -> int:
+        return self.record.partition
+
+    @property
+    def offset(self) -> int:
+        return self.record.offset
+
+    @property
+    def key(self) -> bytes | None:
+        return self.record.key
+
+    @property
+    def value(self) -> bytes:
+        return self.record.value or b""
+
+    @property
+    def is_tombstone(self) -> bool:
+        return self.record.value is None
+
+    @property
+    def type(self) -> str:
+        return self._text("ce_type")
+
+    @property
+    def source(self) -> str:
+        return self._text("ce_source")
+
+    @property
+    def sequence(self) -> bytes | None:
+        """Grows along one source and partition, as bytes in lexicographic order. None: the writer does not count."""
+        return self.headers.get("ce_sequence")
+
+    @property
+    def id(self) -> str:
+        """The event's id; a record without one is known by its position, which is as unique and as lasting."""
+        header = self.headers.get("ce_id")
+        return header.decode() if header else f"{self.topic}/{self.partition}/{self.offset}"
+
+    @property
+    def correlation_id(self) -> str:
+        """The id of what started the causal chain; what has no cause started its own."""
+        header = self.headers.get("ce_correlationid")
+        return header.decode() if header else self.id
+
+    @property
+    def recorded_at(self) -> Instant:
+        """When Millrace knew: carried along from the entry, so that a replay tells history's time, not today's."""
+        if self._recorded_at is None:
+            header = self.headers.get("ce_recordedtime") or self.headers.get("recordedtime")
+            self._recorded_at = parse_rfc3339(header.decode()) if header else Instant(self.record.timestamp * 1_000)
+        return self._recorded_at
+
+    @property
+    def cause(self) -> Cause:
+        return Cause(self.id, self.recorded_at, self.correlation_id, self.traceparent)
+
+    def _text(self, header: str) -> str:
+        value = self.headers.get(header)
+        return value.decode() if value else ""
+
+    def __repr__(self) -> str:
+        return f"Message({self.type or 'raw'} at {self.topic}/{self.partition}/{self.offset})"
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """One record to be written, with everything but its partition decided."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    timestamp: int | None = None  # milliseconds; None: the broker's

@@ -1,0 +1,165 @@
+"""A pipeline as the file that would be read as it, with every default written out: what travels, what is digested."""
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import Any
+
+from millrace_contracts.pipeline_file.tree import yaml_of
+from millrace_kernel.pipeline import Feature, Field, Gate, Pipeline, Trigger
+from millrace_kernel.time import format_duration
+
+
+def pipeline_to_json(pipeline: Pipeline) -> str:
+    """Canonical JSON: sorted keys, no spaces, every default written out, the version in `metadata.version`.
+
+    Only `spec.fields` keeps the file's order: it is the order of the vector's columns.
+    """
+    return json.dumps(
+        _sorted(_file(pipeline)), separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def pipeline_to_yaml(pipeline: Pipeline) -> str:
+    """The same as a person would rather read it; `read_pipeline` gives the pipeline back."""
+    return yaml_of(_file(pipeline))
+
+
+def pipeline_digest(pipeline: Pipeline) -> str:
+    """SHA-256 of what the file says, whatever version it was counted as: equal files have the equal digest."""
+    return hashlib.sha256(pipeline_to_json(replace(pipeline, version=0)).encode()).hexdigest()
+
+
+def _sorted(value: object, key: str = "") -> object:
+    match value:
+        case dict():
+            return {
+                name: _sorted(value[name], name)
+                for name in (value if key == "fields" else sorted(value))
+            }
+        case list():
+            return [_sorted(item) for item in value]
+        case _:
+            return value
+
+
+def _file(pipeline: Pipeline) -> dict[str, Any]:
+    metadata = {
+        "name": pipeline.name,
+        "owner": pipeline.owner,
+        "description": pipeline.description,
+        "version": pipeline.version,
+    }
+    return {
+        "apiVersion": "millrace/v1",
+        "kind": "Pipeline",
+        "metadata": metadata,
+        "spec": _spec(pipeline),
+    }
+
+
+def _spec(pipeline: Pipeline) -> dict[str, Any]:
+    own = {feature.field for feature in pipeline.features if feature.field is not None}
+    return {
+        "source": {"topic": pipeline.topic},
+        "event": _present(
+            id=pipeline.event.id,
+            time=pipeline.event.time,
+            entity=pipeline.event.entity,
+            lateness=format_duration(pipeline.event.lateness),
+            max_ahead=format_duration(pipeline.event.max_ahead),
+        ),
+        "fields": {field.name: _field(field, field.name in own) for field in pipeline.fields},
+        "features": [_feature(feature) for feature in pipeline.features if feature.field is None],
+        "label": _label(pipeline),
+        "model": _model(pipeline),
+        "gates": [_gate(gate) for gate in pipeline.gates],
+        "promotion": {
+            "strategy": pipeline.promotion.strategy.value,
+            "min_labels": pipeline.promotion.min_labels,
+        },
+        "monitoring": _monitoring(pipeline),
+        "retraining": _retraining(pipeline),
+    }
+
+
+def _present(**keys: object) -> dict[str, Any]:
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+def _field(field: Field, is_feature: bool) -> dict[str, Any]:
+    return {"type": field.kind.value, "required": field.required, "feature": is_feature}
+
+
+def _feature(feature: Feature) -> dict[str, Any]:
+    return _present(
+        name=feature.name,
+        expr=feature.expression,
+        agg=feature.function.value if feature.function else None,
+        of=feature.of,
+        window=format_duration(feature.window) if feature.window is not None else None,
+    )
+
+
+def _label(pipeline: Pipeline) -> dict[str, Any]:
+    label = pipeline.label
+    return _present(
+        field=label.field,
+        kind=label.kind.value,
+        delay=format_duration(label.delay),
+        maturity=format_duration(label.maturity),
+        topic=label.topic,
+        positive=label.positive,
+    )
+
+
+def _model(pipeline: Pipeline) -> dict[str, Any]:
+    model = pipeline.model
+    return _present(
+        candidates=list(model.candidates),
+        train_on={"last": model.train_on_last, "first": model.first_after},
+        holdout={"last": model.holdout_last},
+        search={"trials": model.trials, "timeout": format_duration(model.timeout)},
+        fallback=model.fallback,
+        seed=model.seed,
+    )
+
+
+def _gate(gate: Gate) -> dict[str, Any]:
+    return _present(
+        metric=gate.metric,
+        max=gate.max,
+        min=gate.min,
+        better_than=gate.better_than,
+        confidence=gate.confidence,
+    )
+
+
+def _monitoring(pipeline: Pipeline) -> dict[str, Any]:
+    monitoring = pipeline.monitoring
+    return {
+        "window": monitoring.window,
+        "data_drift": {
+            "method": monitoring.data_drift_method,
+            "threshold": monitoring.data_drift_threshold,
+        },
+        "prediction_drift": {"threshold": monitoring.prediction_drift_threshold},
+        "concept_drift": {
+            "detector": monitoring.concept_drift_detector,
+            "delta": monitoring.concept_drift_delta,
+        },
+        "performance": {"tolerance": monitoring.performance_tolerance},
+    }
+
+
+def _retraining(pipeline: Pipeline) -> dict[str, Any]:
+    retraining = pipeline.retraining
+    return _present(
+        on=[trigger.value for trigger in Trigger if trigger in retraining.on],
+        schedule=retraining.schedule,
+        cooldown=format_duration(retraining.cooldown),
+        budget={
+            "runs_per_day": retraining.runs_per_day,
+            "cpu_minutes_per_day": retraining.cpu_minutes_per_day,
+        },
+    )

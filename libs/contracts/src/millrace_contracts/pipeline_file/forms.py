@@ -1,0 +1,257 @@
+"""The pipeline file's shape, section by section: keys, types, bounds and defaults. What one section says about another
+is checked in `reading`. The JSON Schema for editors comes from here too."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from typing_extensions import override
+
+from millrace_kernel.pipeline import FieldKind
+from millrace_kernel.time import DAY, HOUR, MINUTE, Duration, format_duration, parse_duration
+
+NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+PIPELINE_NAME = r"[a-z][a-z0-9-]{0,62}"
+TOPIC = r"[a-zA-Z0-9._-]{1,249}"
+LONGEST = Duration(36_500 * DAY)
+
+
+def _duration(value: object) -> object:
+    if type(value) is int:
+        raise ValueError(
+            f"{value} has no unit; write e.g. {value}s, {value}m, {value}h or {value}d"
+        )
+    if not isinstance(value, str):
+        return value
+    if len(value) > 40 or (duration := parse_duration(value)) > LONGEST:
+        raise ValueError(f"is too long; write at most {format_duration(LONGEST)}")
+    return duration
+
+
+_DURATION_SCHEMA = {
+    "type": "string",
+    "pattern": r"^\s*(\d+(us|ms|s|m|h|d|w))+\s*$",
+    "examples": ["90s", "1h30m", "7d"],
+}
+Span = Annotated[int, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
+PositiveSpan = Annotated[
+    int, BeforeValidator(_duration), Field(ge=1), WithJsonSchema(_DURATION_SCHEMA)
+]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$", max_length=200)]
+Topic = Annotated[str, StringConstraints(pattern=f"^{TOPIC}$")]
+
+FieldWord = Literal["float", "int", "bool", "string", "category", "timestamp"]
+AggregateWord = Literal["count", "sum", "mean", "min", "max", "std", "last"]
+LabelWord = Literal["binary", "multiclass", "regression"]
+CandidateWord = Literal["xgboost", "linear", "logistic", "random_forest"]
+MetricWord = Literal[
+    "mae", "rmse", "r2", "accuracy", "roc_auc", "average_precision", "log_loss", "macro_f1"
+]
+StrategyWord = Literal["direct", "manual", "shadow", "canary"]
+TriggerWord = Literal["drift", "performance", "schedule"]
+
+
+class Form(BaseModel):
+    """What all sections have in common: no unknown key, no guessing of types, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class MetadataForm(Form):
+    name: Annotated[str, StringConstraints(pattern=f"^{PIPELINE_NAME}$")] = Field(
+        examples=["bikes"]
+    )
+    owner: Annotated[str, StringConstraints(max_length=200)] = ""
+    description: Annotated[str, StringConstraints(max_length=10_000)] = ""
+    version: int = Field(
+        default=0, ge=0, description="What the platform counted; ignored when a file is applied."
+    )
+
+
+class SourceForm(Form):
+    topic: Topic | None = Field(
+        default=None, description="Where the events come from; millrace.raw.<name> if left out."
+    )
+
+
+class EventForm(Form):
+    id: Text = Field(examples=["id"], description="The key of the event's id in its JSON.")
+    time: Text = Field(examples=["timestamp"], description="The key of the event's time.")
+    entity: Text | None = Field(
+        default=None,
+        description="The key of what it happened to; none: all events are of one entity.",
+    )
+    lateness: Span = Field(
+        default=HOUR, description="How far behind its entity's newest event one may arrive."
+    )
+    max_ahead: Span = Field(
+        default=Duration(5 * MINUTE),
+        description="How far ahead of the clock an event's time may be.",
+    )
+
+
+class FieldForm(Form):
+    type: FieldWord = Field(examples=["float"])
+    required: bool = True
+    feature: bool | None = Field(default=None, description="Whether the field itself is a feature.")
+
+    @override
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Either the kind alone or the mapping."""
+        return {"anyOf": [{"enum": [kind.value for kind in FieldKind]}, handler(schema)]}
+
+
+class FeatureForm(Form):
+    name: Name = Field(examples=["temp_mean_24h"])
+    expr: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = Field(
+        default=None, examples=["temp * 2"]
+    )
+    agg: AggregateWord | None = Field(default=None, examples=["mean"])
+    of: Text | None = Field(default=None, description="A numeric field, or `label`.")
+    window: PositiveSpan | None = None
+
+
+class LabelForm(Form):
+    field: Text = Field(examples=["cnt"])
+    kind: LabelWord = Field(examples=["regression"])
+    delay: Span = Field(
+        default=Duration(0), description="How long after the event the truth is known."
+    )
+    maturity: Span | None = Field(
+        default=None, description="How long until it is no longer corrected; the delay if left out."
+    )
+    topic: Topic | None = Field(default=None, description="A topic of labels alone.")
+    positive: Text | None = Field(default=None, description="Binary only: the text that means 1.")
+
+
+class TrainOnForm(Form):
+    last: int = Field(default=20_000, ge=1, le=100_000_000)
+    first: int = Field(
+        default=1000, ge=1, le=100_000_000, description="Labelled rows the first model waits for."
+    )
+
+
+class HoldoutForm(Form):
+    last: int = Field(default=1000, ge=1, le=100_000_000)
+
+
+class SearchForm(Form):
+    trials: int = Field(default=1, ge=1, le=10_000)
+    timeout: PositiveSpan = MINUTE
+
+
+def _fallback(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, str | int | float | None):
+        raise ValueError("is neither a feature's name nor a number; write one of the two")  # noqa: TRY004
+    return float(value) if isinstance(value, int | float) else value
+
+
+class ModelForm(Form):
+    candidates: list[CandidateWord] = Field(default=["xgboost"], min_length=1)
+    train_on: TrainOnForm = TrainOnForm()
+    holdout: HoldoutForm = HoldoutForm()
+    search: SearchForm = SearchForm()
+    fallback: Annotated[
+        Any,
+        BeforeValidator(_fallback),
+        WithJsonSchema({"type": ["string", "number", "null"]}),
+    ] = Field(
+        default=None,
+        description="What answers before the first champion: a feature's name or a number.",
+    )
+    seed: int = Field(default=0, ge=0, lt=2**31)
+
+
+class GateForm(Form):
+    metric: MetricWord = Field(examples=["mae"])
+    max: float | None = None
+    min: float | None = None
+    better_than: Literal["champion"] | None = None
+    confidence: float | None = Field(
+        default=None, gt=0, lt=1, description="With better_than; 0.95 if left out."
+    )
+
+
+class PromotionForm(Form):
+    strategy: StrategyWord = "direct"
+    min_labels: int = Field(default=200, ge=0)
+
+
+class DataDriftForm(Form):
+    method: Literal["psi"] = "psi"
+    threshold: float = Field(default=0.2, gt=0)
+
+
+class PredictionDriftForm(Form):
+    threshold: float = Field(default=0.2, gt=0)
+
+
+class ConceptDriftForm(Form):
+    detector: Literal["adwin"] = "adwin"
+    delta: float = Field(default=0.002, gt=0, lt=1)
+
+
+class PerformanceForm(Form):
+    tolerance: float = Field(default=0.25, ge=0)
+
+
+class MonitoringForm(Form):
+    window: int = Field(default=500, ge=10, le=1_000_000, description="Events.")
+    data_drift: DataDriftForm = DataDriftForm()
+    prediction_drift: PredictionDriftForm = PredictionDriftForm()
+    concept_drift: ConceptDriftForm = ConceptDriftForm()
+    performance: PerformanceForm = PerformanceForm()
+
+
+class BudgetForm(Form):
+    runs_per_day: int = Field(default=24, ge=0)
+    cpu_minutes_per_day: float = Field(default=60.0, ge=0)
+
+
+class RetrainingForm(Form):
+    on: list[TriggerWord] | None = Field(
+        default=None, description="drift and performance, and schedule where there is one."
+    )
+    schedule: str | None = Field(
+        default=None, examples=["0 3 * * *"], description="Five cron fields, in UTC."
+    )
+    cooldown: Span = HOUR
+    budget: BudgetForm = BudgetForm()
+
+
+def kind_as_mapping(value: object) -> object:
+    """`temp: float` is short for `temp: {type: float}`."""
+    return {"type": value} if isinstance(value, str) else value
+
+
+class SpecForm(Form):
+    source: SourceForm = SourceForm()
+    event: EventForm = Field(examples=["{id: id, time: timestamp}"])
+    fields_: dict[str, FieldForm] = Field(alias="fields", min_length=1, examples=["{temp: float}"])
+    features: list[FeatureForm] = []
+    label: LabelForm = Field(examples=["{field: cnt, kind: regression}"])
+    model: ModelForm = ModelForm()
+    gates: list[GateForm] = []
+    promotion: PromotionForm = PromotionForm()
+    monitoring: MonitoringForm = MonitoringForm()
+    retraining: RetrainingForm = RetrainingForm()
+
+
+class FileForm(Form):
+    api_version: Literal["millrace/v1"] = Field(default="millrace/v1", alias="apiVersion")
+    kind: Literal["Pipeline"] = "Pipeline"
+    metadata: MetadataForm = Field(examples=["{name: bikes}"])
+    spec: SpecForm

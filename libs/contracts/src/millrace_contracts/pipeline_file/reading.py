@@ -1,0 +1,176 @@
+"""From the text of a pipeline file to the pipeline that every service works with."""
+
+from typing import Any, TypeVar
+
+from millrace_contracts.pipeline_file.draft import Draft, draft_of
+from millrace_contracts.pipeline_file.forms import (
+    FeatureForm,
+    FieldForm,
+    FileForm,
+    Form,
+    GateForm,
+    LabelForm,
+    ModelForm,
+    RetrainingForm,
+)
+from millrace_contracts.pipeline_file.problems import PipelineFileError
+from millrace_contracts.pipeline_file.rules import complaints, feature_kinds, is_feature
+from millrace_contracts.pipeline_file.tree import Tree, tree_of_json, tree_of_yaml
+from millrace_kernel.ids import PipelineName
+from millrace_kernel.pipeline import (
+    AggregateFunction,
+    EventShape,
+    Feature,
+    Field,
+    FieldKind,
+    Gate,
+    Label,
+    LabelKind,
+    Model,
+    Monitoring,
+    Pipeline,
+    Promotion,
+    Retraining,
+    Strategy,
+    Trigger,
+    VectorKind,
+)
+from millrace_kernel.time import Duration
+
+F = TypeVar("F", bound=Form)
+
+DEFAULT_CONFIDENCE = 0.95
+
+
+def read_pipeline(text: str, *, version: int = 0) -> Pipeline:
+    """Read a pipeline file, YAML or JSON. Raises PipelineFileError with every problem found, and nothing else.
+
+    A `metadata.version` in the file is what the platform once wrote there: it is ignored, `version` counts.
+    """
+    return _pipeline(tree_of_yaml(text), version)
+
+
+def pipeline_from_json(text: str) -> Pipeline:
+    """Read what `pipeline_to_json` wrote, with the version it says. Raises PipelineFileError."""
+    return _pipeline(tree_of_json(text), None)
+
+
+def pipeline_schema() -> dict[str, Any]:
+    """The file's JSON Schema, for editors. Rules between sections are not in it; `read_pipeline` keeps them."""
+    schema = FileForm.model_json_schema(by_alias=True)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Millrace pipeline",
+    }
+
+
+def _pipeline(tree: Tree, version: int | None) -> Pipeline:
+    draft = draft_of(tree)
+    tree.problems.extend(tree.problem(path, what, fix) for path, what, fix in complaints(draft))
+    if tree.problems:
+        raise PipelineFileError(tree.problems)
+    return _built(draft, version)
+
+
+def _built(draft: Draft, version: int | None) -> Pipeline:
+    """The pipeline of a draft without problems."""
+    metadata, source, event = _read(draft.metadata), _read(draft.source), _read(draft.event)
+    promotion, monitoring = _read(draft.promotion), _read(draft.monitoring)
+    return Pipeline(
+        name=PipelineName(metadata.name),
+        version=metadata.version if version is None else version,
+        owner=metadata.owner,
+        description=metadata.description,
+        topic=source.topic or f"millrace.raw.{metadata.name}",
+        event=EventShape(
+            event.id, event.time, event.entity, Duration(event.lateness), Duration(event.max_ahead)
+        ),
+        fields=tuple(_field(name, form) for name, form in draft.fields.items() if form),
+        features=_features(draft),
+        label=_label(_read(draft.label)),
+        model=_model(_read(draft.model)),
+        gates=tuple(_gate(gate) for gate in draft.gates.values()),
+        promotion=Promotion(Strategy(promotion.strategy), promotion.min_labels),
+        monitoring=Monitoring(
+            window=monitoring.window,
+            data_drift_method=monitoring.data_drift.method,
+            data_drift_threshold=monitoring.data_drift.threshold,
+            prediction_drift_threshold=monitoring.prediction_drift.threshold,
+            concept_drift_detector=monitoring.concept_drift.detector,
+            concept_drift_delta=monitoring.concept_drift.delta,
+            performance_tolerance=monitoring.performance.tolerance,
+        ),
+        retraining=_retraining(_read(draft.retraining)),
+    )
+
+
+def _read(section: F | None) -> F:
+    assert section is not None, "a section that could not be read has left a problem"
+    return section
+
+
+def _field(name: str, form: FieldForm) -> Field:
+    return Field(name, FieldKind(form.type), form.required)
+
+
+def _features(draft: Draft) -> tuple[Feature, ...]:
+    """Fields that are features by themselves first, then those listed."""
+    kinds = feature_kinds(draft)
+    own = [name for name, form in draft.fields.items() if form and is_feature(form)]
+    fields = tuple(Feature(name, kinds[name], field=name) for name in own)
+    return fields + tuple(_feature(form, kinds[form.name]) for form in draft.features.values())
+
+
+def _feature(form: FeatureForm, kind: VectorKind) -> Feature:
+    if form.expr is not None:
+        return Feature(form.name, kind, expression=form.expr)
+    window = Duration(form.window) if form.window is not None else None
+    return Feature(
+        form.name, kind, function=AggregateFunction(form.agg or ""), of=form.of, window=window
+    )
+
+
+def _label(form: LabelForm) -> Label:
+    maturity = form.delay if form.maturity is None else form.maturity
+    return Label(
+        form.field,
+        LabelKind(form.kind),
+        Duration(form.delay),
+        Duration(maturity),
+        form.topic,
+        form.positive,
+    )
+
+
+def _model(form: ModelForm) -> Model:
+    return Model(
+        candidates=tuple(form.candidates),
+        train_on_last=form.train_on.last,
+        first_after=form.train_on.first,
+        holdout_last=form.holdout.last,
+        fallback=form.fallback,
+        trials=form.search.trials,
+        timeout=Duration(form.search.timeout),
+        seed=form.seed,
+    )
+
+
+def _gate(form: GateForm) -> Gate:
+    confidence = (
+        DEFAULT_CONFIDENCE if form.better_than and form.confidence is None else form.confidence
+    )
+    return Gate(form.metric, form.max, form.min, form.better_than, confidence)
+
+
+def _retraining(form: RetrainingForm) -> Retraining:
+    """Without `on`, a schedule that is written is also followed."""
+    scheduled = ["schedule"] if form.schedule is not None else []
+    on = ["drift", "performance", *scheduled] if form.on is None else form.on
+    return Retraining(
+        on=frozenset(Trigger(word) for word in on),
+        schedule=form.schedule,
+        cooldown=Duration(form.cooldown),
+        runs_per_day=form.budget.runs_per_day,
+        cpu_minutes_per_day=form.budget.cpu_minutes_per_day,
+    )

@@ -1,0 +1,332 @@
+"""What one section of the file demands of another. Each rule looks only at sections that were read, so that one mistake is
+reported once."""
+
+import re
+from collections.abc import Iterator
+
+from croniter import croniter  # type: ignore[import-untyped]
+
+from millrace_contracts.pipeline_file.draft import Draft
+from millrace_contracts.pipeline_file.expressions import wrong_with
+from millrace_contracts.pipeline_file.forms import NAME, FeatureForm, FieldForm, GateForm, LabelForm
+from millrace_contracts.pipeline_file.problems import Path, did_you_mean, listed, not_one_of, shown
+from millrace_kernel.pipeline import LABEL, FieldKind, VectorKind
+
+Complaint = tuple[Path, str, str]  # where, what, fix
+
+METRICS = {
+    "regression": ("mae", "rmse", "r2"),
+    "binary": ("accuracy", "roc_auc", "average_precision", "log_loss"),
+    "multiclass": ("accuracy", "log_loss", "macro_f1"),
+}
+CANDIDATES = {
+    "regression": ("xgboost", "linear", "random_forest"),
+    "binary": ("xgboost", "logistic", "random_forest"),
+    "multiclass": ("xgboost", "logistic", "random_forest"),
+}
+FEATURE_KINDS = ("float", "int", "bool", "category")
+NUMERIC_KINDS = ("float", "int", "bool", "timestamp")
+
+
+def complaints(draft: Draft) -> Iterator[Complaint]:
+    """Everything that is wrong between sections."""
+    yield from _topics(draft)
+    yield from _fields(draft)
+    yield from _features(draft)
+    yield from _retraining(draft)
+    if draft.promotion and draft.promotion.strategy in ("shadow", "canary"):
+        what = f"{draft.promotion.strategy!r} is not supported yet"
+        yield (
+            ("spec", "promotion", "strategy"),
+            what,
+            "write direct (promote once the gates pass) or manual (a person approves)",
+        )
+    if draft.label:
+        yield from _label(draft, draft.label)
+        yield from _model(draft, draft.label)
+        for index, gate in draft.gates.items():
+            yield from _gate(("spec", "gates", index), gate, draft.label)
+
+
+def _topics(draft: Draft) -> Iterator[Complaint]:
+    source = draft.source.topic if draft.source else None
+    label = draft.label.topic if draft.label else None
+    for path, topic in ((("spec", "source", "topic"), source), (("spec", "label", "topic"), label)):
+        if topic and topic.startswith("millrace.") and not topic.startswith("millrace.raw."):
+            yield (
+                path,
+                f"{topic} is one of Millrace's own topics",
+                "write millrace.raw.<name> or a topic of yours",
+            )
+    own = f"millrace.raw.{draft.metadata.name}" if draft.metadata else None
+    if label and label == (source or own):
+        yield (
+            ("spec", "label", "topic"),
+            f"{label} is the source's topic",
+            "leave the key out: labels are found in the source as well",
+        )
+
+
+def _fields(draft: Draft) -> Iterator[Complaint]:
+    for name, field in draft.fields.items():
+        path = ("spec", "fields", name)
+        if not re.fullmatch(NAME, name) or len(name) > 200:
+            yield (
+                path,
+                f"{shown(name)} is not a field's name",
+                f"write one that fits {NAME}; expressions name fields",
+            )
+        if name == LABEL:
+            yield path, f"{LABEL!r} means the label itself", "name the field otherwise"
+        if field and field.feature and field.type not in FEATURE_KINDS:
+            yield (
+                (*path, "feature"),
+                f"a {field.type} is no feature by itself",
+                "leave the key out and list a feature that is computed from it",
+            )
+    if draft.label and draft.label.field in draft.fields:
+        path = ("spec", "fields", draft.label.field)
+        yield (
+            path,
+            "is the label's field: a feature would know the answer",
+            "remove it here; spec.label.field names it",
+        )
+
+
+def _features(draft: Draft) -> Iterator[Complaint]:
+    seen: dict[str, int] = {}
+    for index, feature in draft.features.items():
+        path: Path = ("spec", "features", index)
+        if feature.name in draft.fields:
+            yield (
+                (*path, "name"),
+                f"{feature.name!r} is a field's name",
+                f"the field is a feature already; name this one otherwise, e.g. {feature.name}_2",
+            )
+        if feature.name in seen:
+            yield (
+                (*path, "name"),
+                f"{feature.name!r} is also the name of spec.features[{seen[feature.name]}]",
+                "name one of them otherwise",
+            )
+        seen.setdefault(feature.name, index)
+        yield from (
+            _expression(path, feature, draft)
+            if feature.expr is not None
+            else _aggregate(path, feature, draft)
+        )
+    if (
+        draft.fields
+        and not draft.features
+        and not any(field is None or is_feature(field) for field in draft.fields.values())
+    ):
+        yield (
+            ("spec", "fields"),
+            "none of the fields is a feature",
+            "add a field of kind float, int, bool or category, or list a feature",
+        )
+
+
+def is_feature(field: FieldForm) -> bool:
+    """Whether the field itself is a column of the vector."""
+    return field.type in FEATURE_KINDS and field.feature is not False
+
+
+def field_kinds(draft: Draft) -> dict[str, FieldKind] | None:
+    """The kinds of all fields; None unless all of them are known."""
+    kinds = {name: FieldKind(field.type) for name, field in draft.fields.items() if field}
+    return kinds if kinds and len(kinds) == len(draft.fields) else None
+
+
+def _expression(path: Path, feature: FeatureForm, draft: Draft) -> Iterator[Complaint]:
+    for key in ("agg", "of", "window"):
+        if getattr(feature, key) is not None:
+            yield (
+                (*path, key),
+                "does not go with expr",
+                "a feature is an expression or an aggregate; keep one of the two",
+            )
+    wrong = wrong_with(feature.expr or "", field_kinds(draft))
+    if wrong:
+        yield (*path, "expr"), *wrong
+
+
+def _aggregate(path: Path, feature: FeatureForm, draft: Draft) -> Iterator[Complaint]:
+    if feature.agg is None:
+        yield (
+            path,
+            f"{feature.name!r} says neither expr nor agg",
+            "write expr: an expression, or agg: a function with of: and window:",
+        )
+        return
+    if feature.window is None and feature.agg != "last":
+        yield (
+            (*path, "window"),
+            f"is missing: {feature.agg} over which time?",
+            "add it, e.g. window: 24h",
+        )
+    if feature.agg == "count":
+        if feature.of is not None:
+            yield (*path, "of"), "does not go with count, which counts events", "remove it"
+    elif feature.of is None:
+        yield (
+            (*path, "of"),
+            f"is missing: {feature.agg} of what?",
+            "add it: a numeric field, or label",
+        )
+    else:
+        yield from _aggregated(path, feature.of, draft)
+
+
+def _aggregated(path: Path, of: str, draft: Draft) -> Iterator[Complaint]:
+    """The thing aggregated must be there and be a number."""
+    where = (*path, "of")
+    if of == LABEL:
+        if draft.label and draft.label.kind == "multiclass":
+            yield where, "the label of kind multiclass is a text", "aggregate a numeric field"
+    elif of not in draft.fields:
+        known = [*draft.fields, LABEL]
+        if draft.fields:
+            yield (
+                where,
+                f"{shown(of)} is not a field",
+                did_you_mean(of, known) or f"write one of {listed(known[:20])}",
+            )
+    else:
+        field = draft.fields[of]
+        if field and field.type not in NUMERIC_KINDS:
+            yield (
+                where,
+                f"{of!r} is a {field.type}, not a number",
+                f"aggregate a field of kind {listed(NUMERIC_KINDS)}, or label",
+            )
+
+
+def _label(draft: Draft, label: LabelForm) -> Iterator[Complaint]:
+    if label.positive is not None and label.kind != "binary":
+        yield (
+            ("spec", "label", "positive"),
+            f"does not go with kind {label.kind}",
+            "remove it; it names the class that counts as 1 of binary",
+        )
+    if label.maturity is not None and label.maturity < label.delay:
+        yield (
+            ("spec", "label", "maturity"),
+            "is shorter than the delay",
+            "write at least the delay, or leave it out",
+        )
+    if draft.event and label.field in (draft.event.id, draft.event.time):
+        yield (
+            ("spec", "label", "field"),
+            f"{label.field!r} is the event's id or time",
+            "write the key of the ground truth",
+        )
+
+
+def _model(draft: Draft, label: LabelForm) -> Iterator[Complaint]:
+    model = draft.model
+    if model is None:
+        return
+    for index, candidate in enumerate(model.candidates):
+        path: Path = ("spec", "model", "candidates", index)
+        if candidate not in CANDIDATES[label.kind]:
+            what, _ = not_one_of(candidate, CANDIDATES[label.kind])
+            other = {"linear": "did you mean 'logistic'?", "logistic": "did you mean 'linear'?"}
+            yield (
+                path,
+                f"{what} (the models for {label.kind})",
+                other.get(candidate, "write one of them"),
+            )
+        if candidate in model.candidates[:index]:
+            yield path, f"{candidate!r} is listed twice", "remove one"
+    if model.fallback is not None:
+        yield from _fallback(model.fallback, draft, label)
+
+
+def _fallback(fallback: object, draft: Draft, label: LabelForm) -> Iterator[Complaint]:
+    """A feature that can stand for an answer, or a number that can."""
+    path = ("spec", "model", "fallback")
+    if isinstance(fallback, float):
+        if label.kind == "multiclass":
+            yield (
+                path,
+                f"{fallback} is not a class",
+                "write the name of a category feature, or leave it out",
+            )
+        if label.kind == "binary" and not 0 <= fallback <= 1:
+            yield path, f"{fallback} is not a probability", "write a number from 0 to 1"
+        return
+    wanted = VectorKind.CATEGORY if label.kind == "multiclass" else VectorKind.NUMBER
+    kinds = feature_kinds(draft)
+    if fallback in kinds:
+        if kinds[str(fallback)] is not wanted:
+            fix = f"write the name of a {wanted} feature"
+            yield path, f"the feature {fallback!r} is not a {wanted}, as {label.kind} needs", fix
+    elif field_kinds(draft) is not None:
+        fix = did_you_mean(fallback, list(kinds)) or f"write a {wanted} feature's name or a number"
+        yield path, f"{shown(fallback)} is not a feature", fix
+
+
+def feature_kinds(draft: Draft) -> dict[str, VectorKind]:
+    """How each feature stands in the vector, in the vector's order. What is computed is a number."""
+    kinds: dict[str, VectorKind] = {}
+    for name, field in draft.fields.items():
+        if field and is_feature(field):
+            kinds[name] = VectorKind.CATEGORY if field.type == "category" else VectorKind.NUMBER
+    for feature in draft.features.values():
+        kinds.setdefault(feature.name, VectorKind.NUMBER)
+    return kinds
+
+
+def _gate(path: Path, gate: GateForm, label: LabelForm) -> Iterator[Complaint]:
+    if gate.metric not in METRICS[label.kind]:
+        what, fix = not_one_of(gate.metric, METRICS[label.kind])
+        yield (*path, "metric"), f"{what} (the metrics for {label.kind})", fix
+    bounded = gate.max is not None or gate.min is not None
+    if bounded == (gate.better_than is not None):
+        yield (
+            path,
+            "says both a bound and better_than"
+            if bounded
+            else "says neither a bound nor better_than",
+            (
+                "write {metric: …, max: …}, {metric: …, min: …} or {metric: …, better_than: champion}; two gates for two checks"
+            ),
+        )
+    if gate.confidence is not None and gate.better_than is None:
+        yield (*path, "confidence"), "goes with better_than only", "remove it"
+    if gate.max is not None and gate.min is not None and gate.min > gate.max:
+        yield path, "no number is between the two bounds", "write a min that is not above the max"
+
+
+def _retraining(draft: Draft) -> Iterator[Complaint]:
+    retraining = draft.retraining
+    if retraining is None:
+        return
+    path = ("spec", "retraining")
+    if retraining.schedule is not None and not is_cron(retraining.schedule):
+        yield (
+            (*path, "schedule"),
+            f"{shown(retraining.schedule)} is not five cron fields",
+            'write minute hour day month weekday in UTC, e.g. "0 3 * * *"',
+        )
+    if retraining.on is None:
+        return
+    if "schedule" in retraining.on and retraining.schedule is None:
+        yield (
+            (*path, "on"),
+            "says schedule, and there is none",
+            'add e.g. schedule: "0 3 * * *", or remove it here',
+        )
+    if "schedule" not in retraining.on and retraining.schedule is not None:
+        yield (
+            (*path, "schedule"),
+            "is never used",
+            "add schedule to spec.retraining.on, or remove it",
+        )
+    if len(set(retraining.on)) < len(retraining.on):
+        yield (*path, "on"), "says one word twice", "remove one"
+
+
+def is_cron(text: str) -> bool:
+    return len(text) <= 200 and len(text.split()) == 5 and croniter.is_valid(text)

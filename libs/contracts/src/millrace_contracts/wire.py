@@ -1,0 +1,95 @@
+"""The wire table: a service's one mapping between its own events and the bytes on the bus."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from millrace_contracts.catalogue import Trace, catalogue
+from millrace_contracts.message import Message
+from millrace_kernel.errors import PermanentError
+from millrace_kernel.time import Instant
+
+Decode = Callable[[Message], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """How one kind of domain event is written.
+
+    `key` and `encode` take the event. `id` (if any) gives the CloudEvents id, else the bus derives one from the cause.
+    `time` (if any) gives when it happened, else the cause's recorded time counts.
+    """
+
+    event: type
+    type: str
+    key: Callable[[Any], str]
+    encode: Callable[[Any], bytes]
+    id: Callable[[Any], str] | None = None
+    time: Callable[[Any], Instant] | None = None
+    topic: str = field(init=False)
+    trace: Trace = field(init=False)
+    type_bytes: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        topic = catalogue().topic_of(self.type)
+        object.__setattr__(self, "topic", topic.name)
+        object.__setattr__(self, "trace", topic.events[self.type].trace)
+        object.__setattr__(self, "type_bytes", self.type.encode())
+
+
+class WireError(PermanentError):
+    """The bytes are not what their type says."""
+
+
+class WireTable:
+    """Decoders by CloudEvents type, encoders by domain class."""
+
+    def __init__(self, decoders: Mapping[str, Decode], encoders: Iterable[Encoder] = ()) -> None:
+        self._decoders = {type_name.encode(): decode for type_name, decode in decoders.items()}
+        self._encoders = {encoder.event: encoder for encoder in encoders}
+        for type_name in decoders:
+            catalogue().topic_of(type_name)  # a typo must fail at start, not be skipped for ever
+
+    @property
+    def decoded_types(self) -> frozenset[str]:
+        return frozenset(type_name.decode() for type_name in self._decoders)
+
+    @property
+    def encoded_types(self) -> frozenset[str]:
+        return frozenset(encoder.type for encoder in self._encoders.values())
+
+    def understands(self, message: Message) -> bool:
+        return message.headers.get("ce_type", b"") in self._decoders
+
+    def decode(self, message: Message) -> bool:
+        """Fill in `message.event`. False: the type is not for this service. Raises WireError for broken bytes."""
+        decode = self._decoders.get(message.headers.get("ce_type", b""))
+        if decode is None:
+            return False
+        try:
+            message.event = decode(message)
+        except (DecodeError, ValueError, TypeError, LookupError) as error:
+            raise WireError(f"{message!r} does not decode as {message.type}: {error}") from error
+        return True
+
+    def encoder(self, event: object) -> Encoder:
+        try:
+            return self._encoders[type(event)]
+        except KeyError:
+            known = ", ".join(sorted(kind.__name__ for kind in self._encoders))
+            raise TypeError(f"the wire table writes no {type(event).__name__}; it writes {known}") from None
+
+
+class RawWire(WireTable):
+    """Every record is for this service, whatever it is: what a reader of users' own topics uses. It decodes by itself."""
+
+    def __init__(self, encoders: Iterable[Encoder]) -> None:
+        super().__init__({}, encoders)
+
+    def understands(self, message: Message) -> bool:  # noqa: ARG002  all are
+        return True
+
+    def decode(self, message: Message) -> bool:  # noqa: ARG002  the service looks into the value itself
+        return True

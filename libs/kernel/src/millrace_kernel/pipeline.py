@@ -1,0 +1,197 @@
+"""A pipeline: one declared use case, as every service sees it. Already validated; `millrace_contracts` reads the file."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from millrace_kernel.ids import PipelineName
+from millrace_kernel.time import Duration
+
+
+class FieldKind(StrEnum):
+    FLOAT = "float"
+    INT = "int"
+    BOOL = "bool"
+    STRING = "string"
+    CATEGORY = "category"
+    TIMESTAMP = "timestamp"
+
+
+class LabelKind(StrEnum):
+    BINARY = "binary"
+    MULTICLASS = "multiclass"
+    REGRESSION = "regression"
+
+
+class AggregateFunction(StrEnum):
+    COUNT = "count"
+    SUM = "sum"
+    MEAN = "mean"
+    MIN = "min"
+    MAX = "max"
+    STD = "std"
+    LAST = "last"
+
+
+class VectorKind(StrEnum):
+    """How a feature stands in the vector."""
+
+    NUMBER = "number"  # a double; NaN means missing
+    CATEGORY = "category"  # a text; "" means missing
+
+
+class Strategy(StrEnum):
+    DIRECT = "direct"
+    MANUAL = "manual"
+    SHADOW = "shadow"
+    CANARY = "canary"
+
+
+class Trigger(StrEnum):
+    """Why a training is asked for."""
+
+    FIRST = "first"  # enough labels for a first model
+    DRIFT = "drift"
+    PERFORMANCE = "performance"
+    SCHEDULE = "schedule"
+    COMMAND = "command"
+
+
+LABEL = "label"  # what an aggregate's `of` says for the label itself
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    name: str
+    kind: FieldKind
+    required: bool = True
+
+    @property
+    def is_text(self) -> bool:
+        return self.kind in (FieldKind.STRING, FieldKind.CATEGORY)
+
+
+@dataclass(frozen=True, slots=True)
+class EventShape:
+    """Where an event's id, time and entity stand in the user's JSON."""
+
+    id: str
+    time: str
+    entity: str | None  # None: the whole pipeline is the one entity
+    lateness: Duration  # how far behind the newest event of its entity one may arrive and still be counted
+    max_ahead: Duration  # how far ahead of the clock an event's time may be before it is refused
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column of the vector: a field as it is, an expression, or an aggregate. Exactly one of the three."""
+
+    name: str
+    kind: VectorKind
+    field: str | None = None
+    expression: str | None = None
+    function: AggregateFunction | None = None
+    of: str | None = None  # a field's name or LABEL; None for `count`
+    window: Duration | None = None  # None only for `last`: the newest ever seen
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    field: str
+    kind: LabelKind
+    delay: Duration  # how long after the event the truth is known
+    maturity: Duration  # how long until it is no longer corrected
+    topic: str | None  # a topic of labels alone; None: labels come in the source topic or over HTTP
+    positive: str | None  # binary only: the text that means 1; None: true/false or 1/0
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    candidates: tuple[str, ...]
+    train_on_last: int
+    first_after: int  # labelled rows the first model waits for
+    holdout_last: int
+    fallback: str | float | None  # what answers before the first champion: a feature's name or a constant
+    trials: int
+    timeout: Duration
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A check that a candidate must pass: a bound on a metric, or better than the champion with confidence."""
+
+    metric: str
+    max: float | None = None
+    min: float | None = None
+    better_than: str | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    strategy: Strategy
+    min_labels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Monitoring:
+    window: int  # events
+    data_drift_method: str
+    data_drift_threshold: float
+    prediction_drift_threshold: float
+    concept_drift_detector: str
+    concept_drift_delta: float
+    performance_tolerance: float  # share by which the window's metric may be worse than the champion's holdout metric
+
+
+@dataclass(frozen=True, slots=True)
+class Retraining:
+    on: frozenset[Trigger]
+    schedule: str | None  # five cron fields, in UTC, on the pipeline's own clock
+    cooldown: Duration
+    runs_per_day: int
+    cpu_minutes_per_day: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The file as it applies. `version` counts the applied files of this name; everything computed names its version."""
+
+    name: PipelineName
+    version: int
+    owner: str
+    description: str
+    topic: str
+    event: EventShape
+    fields: tuple[Field, ...]
+    features: tuple[Feature, ...]
+    label: Label
+    model: Model
+    gates: tuple[Gate, ...]
+    promotion: Promotion
+    monitoring: Monitoring
+    retraining: Retraining
+
+    @property
+    def numbers(self) -> tuple[Feature, ...]:
+        """The vector's numeric columns, in the order in which a vector carries its values."""
+        return tuple(feature for feature in self.features if feature.kind is VectorKind.NUMBER)
+
+    @property
+    def categories(self) -> tuple[Feature, ...]:
+        """The vector's category columns, in the order in which a vector carries them."""
+        return tuple(feature for feature in self.features if feature.kind is VectorKind.CATEGORY)
+
+    @property
+    def number_fields(self) -> tuple[Field, ...]:
+        """The fields an accepted event carries as numbers, in order: float, int, bool as 0/1, timestamp as seconds."""
+        return tuple(field for field in self.fields if not field.is_text)
+
+    @property
+    def text_fields(self) -> tuple[Field, ...]:
+        """The fields an accepted event carries as texts, in order: string and category."""
+        return tuple(field for field in self.fields if field.is_text)
+
+    @property
+    def aggregates_labels(self) -> bool:
+        return any(feature.of == LABEL for feature in self.features)

@@ -1,0 +1,1 @@
+"""What every service is around its heart: settings, HTTP, lifecycle."""

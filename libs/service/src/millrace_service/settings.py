@@ -1,0 +1,78 @@
+"""Settings that all services share. Each service's `settings.py` adds its own; nothing else reads the environment."""
+
+import ssl
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from millrace_bus.kafka import KafkaSettings
+from millrace_telemetry.exporting import ZIPKIN_ENDPOINT, Exporter
+
+
+class SecurityProtocol(StrEnum):
+    PLAINTEXT = "PLAINTEXT"
+    SSL = "SSL"
+    SASL_PLAINTEXT = "SASL_PLAINTEXT"
+    SASL_SSL = "SASL_SSL"
+
+
+class PlatformSettings(BaseSettings):
+    """Where Kafka, the object store and the tracing UI are. Every name is an environment variable in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port, comma-separated")
+    kafka_security_protocol: SecurityProtocol = Field(SecurityProtocol.PLAINTEXT, description="How to speak to Kafka")
+    kafka_sasl_mechanism: str = Field("PLAIN", description="SASL mechanism, when the protocol is a SASL one")
+    kafka_sasl_username: str | None = Field(None, description="SASL user")
+    kafka_sasl_password: SecretStr | None = Field(None, description="SASL password")
+    kafka_ssl_cafile: Path | None = Field(None, description="Certificate authority of the brokers, PEM")
+    kafka_session_timeout_seconds: float = Field(10.0, gt=0, description="A reader silent for so long loses its partitions")
+    kafka_create_topics: bool = Field(True, description="Create missing topics at start")
+    kafka_partitions: int | None = Field(None, ge=1, description="Partitions of new data topics; default as in the catalogue")
+    kafka_replication_factor: int = Field(1, ge=1, description="Copies of new topics; 3 on a cluster")
+    millrace_home: Path = Field(Path(".millrace"), description="Folder for state, databases and objects of a local stack")
+    object_store_url: str | None = Field(None, description="file:// or s3:// URL of the object store; default <home>/objects")
+    database_url: str | None = Field(None, description="SQLAlchemy URL for all SQL services; default SQLite under <home>")
+    http_host: str = Field("127.0.0.1", description="Address the HTTP endpoints listen on")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_json: bool = Field(False, description="Logs as JSON lines")
+    otel_traces_exporter: Exporter = Field(Exporter.NONE, description="zipkin, otlp or none")
+    otel_exporter_zipkin_endpoint: str = Field(ZIPKIN_ENDPOINT, description="Where Zipkin takes spans")
+    otel_traces_sampler_arg: float = Field(0.01, ge=0, le=1, description="Share of events that are traced; the loop always is")
+
+    @property
+    def objects(self) -> str:
+        return self.object_store_url or f"file://{self.millrace_home.resolve() / 'objects'}"
+
+    def sqlite_url(self, service: str) -> str:
+        return f"sqlite:///{self.millrace_home.resolve() / service / f'{service}.db'}"
+
+    def kafka(self, client_id: str) -> KafkaSettings:
+        return KafkaSettings(
+            bootstrap_servers=self.kafka_bootstrap_servers,
+            client_id=client_id,
+            session_timeout_seconds=self.kafka_session_timeout_seconds,
+            replication_factor=self.kafka_replication_factor,
+            security=self._security(),
+        )
+
+    def _security(self) -> dict[str, Any]:
+        protocol = self.kafka_security_protocol
+        if protocol is SecurityProtocol.PLAINTEXT:
+            return {}
+        security: dict[str, Any] = {"security_protocol": protocol.value}
+        if protocol in (SecurityProtocol.SASL_PLAINTEXT, SecurityProtocol.SASL_SSL):
+            password = self.kafka_sasl_password
+            security |= {
+                "sasl_mechanism": self.kafka_sasl_mechanism,
+                "sasl_plain_username": self.kafka_sasl_username,
+                "sasl_plain_password": password.get_secret_value() if password else None,
+            }
+        if protocol in (SecurityProtocol.SSL, SecurityProtocol.SASL_SSL):
+            cafile = str(self.kafka_ssl_cafile) if self.kafka_ssl_cafile else None
+            security["ssl_context"] = ssl.create_default_context(cafile=cafile)
+        return security

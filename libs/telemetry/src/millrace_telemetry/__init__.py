@@ -1,0 +1,1 @@
+"""How a running service is seen: traces, metrics, logs."""

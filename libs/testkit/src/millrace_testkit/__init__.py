@@ -1,0 +1,1 @@
+"""What Millrace's tests share."""

@@ -1,0 +1,1 @@
+"""JSON and CloudEvents, protobuf, the state's bytes, the log."""

@@ -1,0 +1,45 @@
+"""How the truth is written, for each kind of label."""
+
+from collections.abc import Callable
+
+from millrace_ingestion.domain.events import LabelValue
+from millrace_ingestion.domain.problems import WrongValueError, shown
+from millrace_ingestion.domain.values import read_bool, read_float, read_name
+from millrace_kernel.pipeline import Label, LabelKind
+
+ReadLabel = Callable[[object], LabelValue]
+
+
+def label_reader(label: Label) -> ReadLabel:
+    """The reader of this label's values; it gets a JSON value that is not null and raises WrongValueError."""
+    match label.kind:
+        case LabelKind.REGRESSION:
+            return read_float
+        case LabelKind.MULTICLASS:
+            return read_class
+        case LabelKind.BINARY:
+            return read_bool if label.positive is None else _positive_is(label.positive)
+
+
+def read_class(value: object) -> str:
+    """A class by its name. Numbers and truth values are classes too: 3 and 3.0 are "3", true is "true"."""
+    if type(value) is bool:
+        return "true" if value else "false"
+    if type(value) is float and value.is_integer():
+        return read_name(int(value))
+    if type(value) is float:
+        return repr(read_float(value))
+    if value == "":
+        raise WrongValueError("is empty", "send the class, or null to take the label back")
+    return read_name(value)
+
+
+def _positive_is(positive: str) -> ReadLabel:
+    def read(value: object) -> float:
+        if type(value) is str:
+            if value == "":
+                raise WrongValueError("is empty", f"send {shown(positive)} or another text, or null to take the label back")
+            return float(value == positive)
+        return read_bool(value)
+
+    return read

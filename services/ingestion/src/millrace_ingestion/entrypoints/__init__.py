@@ -1,0 +1,1 @@
+"""How submissions come in: from raw topics and over HTTP."""

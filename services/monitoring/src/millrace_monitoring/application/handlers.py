@@ -1,0 +1,138 @@
+"""One event in, events out. What is kept and what is said commit together, outside of here."""
+
+from collections.abc import Iterator
+
+from millrace_kernel.errors import PermanentError, TransientError
+from millrace_kernel.ids import PipelineName
+from millrace_kernel.pipeline import LabelKind
+from millrace_kernel.time import Instant
+from millrace_monitoring.application.ports import Joins, Monitors, Pipelines, References
+from millrace_monitoring.domain import joins as join
+from millrace_monitoring.domain import monitor as watch
+from millrace_monitoring.domain.events import (
+    Event,
+    LabelObserved,
+    LabelRetracted,
+    ModelPromoted,
+    ModelRolledBack,
+    PipelineApplied,
+    PredictionMade,
+    Role,
+)
+from millrace_monitoring.domain.monitor import Monitor
+from millrace_monitoring.domain.pipelines import WatchedPipeline, watched
+from millrace_monitoring.domain.windows import reference_of
+
+
+def on_pipeline_applied(event: PipelineApplied, pipelines: Pipelines) -> Iterator[Event]:
+    """Watch by the newest file."""
+    known = pipelines.of(event.pipeline.name)
+    if known is None or event.pipeline.version > known.version:
+        pipelines.put(watched(event.pipeline))
+    yield from ()
+
+
+def on_champion(
+    event: ModelPromoted | ModelRolledBack,
+    pipelines: Pipelines,
+    references: References,
+    monitors: Monitors,
+) -> Iterator[Event]:
+    """Hold everything against the new champion's profile from now on."""
+    _known(pipelines, event.pipeline)
+    before = monitors.of(event.pipeline)
+    after, events = watch.on_champion(before, event)
+    if after is not before:
+        monitors.put(event.pipeline, after)
+        reference = reference_of(event.version, event.epoch, event.profile)
+        references.put(event.pipeline, reference)
+    yield from events
+
+
+def on_prediction(
+    event: PredictionMade,
+    pipelines: Pipelines,
+    references: References,
+    monitors: Monitors,
+    joins: Joins,
+) -> Iterator[Event]:
+    """Count it in the champion's window, and pair it with its label if that came first."""
+    pipeline = _known(pipelines, event.pipeline)
+    monitor = monitors.of(event.pipeline)
+    if event.epoch > monitor.epoch and event.model_version:
+        raise TransientError(
+            f"{event.pipeline}: version {event.model_version} answered in epoch {event.epoch}, but its promotion has not "
+            f"been heard of; the newest epoch known is {monitor.epoch}"
+        )
+    _check_answer(pipeline, event.answer, event)
+    reference = references.of(event.pipeline)
+    if reference is not None and watch.watches(monitor, event):
+        monitor, events = watch.on_prediction(monitor, pipeline, reference, event)
+        yield from events
+    if event.role is not Role.REQUEST:
+        waiting, scored = join.answered(joins.of(event.pipeline, event.event_id), event)
+        joins.put(event.pipeline, event.event_id, waiting)
+        if scored is not None:
+            monitor, events = watch.on_scored(monitor, pipeline, reference, scored, event)
+            yield from events
+    _keep(monitors, joins, pipeline, monitor, event.recorded_at)
+
+
+def on_label(
+    event: LabelObserved,
+    pipelines: Pipelines,
+    references: References,
+    monitors: Monitors,
+    joins: Joins,
+) -> Iterator[Event]:
+    """Pair it with the answers that wait for it, or let it wait for them."""
+    pipeline = _known(pipelines, event.pipeline)
+    monitor = monitors.of(event.pipeline)
+    _check_answer(pipeline, event.truth, event)
+    reference = references.of(event.pipeline)
+    before = joins.of(event.pipeline, event.event_id)
+    waiting, pairs = join.labelled(before, event.truth, event.recorded_at)
+    joins.put(event.pipeline, event.event_id, waiting)
+    for scored in pairs:
+        monitor, events = watch.on_scored(monitor, pipeline, reference, scored, event)
+        yield from events
+    _keep(monitors, joins, pipeline, monitor, event.recorded_at)
+
+
+def on_label_retracted(
+    event: LabelRetracted, pipelines: Pipelines, monitors: Monitors, joins: Joins
+) -> Iterator[Event]:
+    """A label that still waits for its prediction waits no more; one that was counted stays counted."""
+    _known(pipelines, event.pipeline)
+    monitors.of(event.pipeline)  # so that nobody else moves the waiting sides meanwhile
+    waiting = join.retracted(joins.of(event.pipeline, event.event_id))
+    joins.put(event.pipeline, event.event_id, waiting)
+    yield from ()
+
+
+def _known(pipelines: Pipelines, name: PipelineName) -> WatchedPipeline:
+    pipeline = pipelines.of(name)
+    if pipeline is None:
+        raise TransientError(f"{name}: no such pipeline has been heard of yet")
+    return pipeline
+
+
+def _check_answer(
+    pipeline: WatchedPipeline,
+    answer: float | str | None,
+    event: PredictionMade | LabelObserved,
+) -> None:
+    if answer is not None and isinstance(answer, str) != (
+        pipeline.label_kind is LabelKind.MULTICLASS
+    ):
+        raise PermanentError(
+            f"{event.pipeline}: the {type(event).__name__} of event {event.event_id} is {answer!r}, which a "
+            f"{pipeline.label_kind} label cannot be"
+        )
+
+
+def _keep(
+    monitors: Monitors, joins: Joins, pipeline: WatchedPipeline, monitor: Monitor, now: Instant
+) -> None:
+    monitors.put(pipeline.name, monitor)
+    joins.forget_before(pipeline.name, Instant(max(monitor.newest, now) - pipeline.patience))

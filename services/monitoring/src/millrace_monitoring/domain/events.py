@@ -1,0 +1,182 @@
+"""What monitoring hears and says. `id` of what it hears is the message's; `id` of what it says is derived from that."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from millrace_kernel.ids import EventId, ModelVersionNumber, PipelineName
+from millrace_kernel.pipeline import Pipeline
+from millrace_kernel.profile import ReferenceProfile
+from millrace_kernel.time import Instant
+
+
+class Role(StrEnum):
+    """Whose answer a prediction is."""
+
+    CHAMPION = "champion"
+    CHALLENGER = "challenger"
+    FALLBACK = "fallback"
+    REQUEST = (
+        "request"  # the champion's, to a request over HTTP: not an event, so it never gets a label
+    )
+
+
+class Kind(StrEnum):
+    """What can be beyond its bounds."""
+
+    DATA = "data"
+    PREDICTION = "prediction"
+    CONCEPT = "concept"
+    PERFORMANCE = "performance"
+    QUALITY = "quality"
+
+
+class Severity(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineApplied:
+    pipeline: Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionMade:
+    """`answer` is the value, the positive class's probability or the class, by the label's kind; None: none was possible."""
+
+    id: str
+    pipeline: PipelineName
+    event_id: EventId
+    event_time: Instant
+    recorded_at: Instant
+    model_version: ModelVersionNumber
+    epoch: int
+    role: Role
+    answer: float | str | None
+    numbers: tuple[float, ...]
+    categories: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelObserved:
+    """`truth` is a number, or for multiclass the class."""
+
+    id: str
+    pipeline: PipelineName
+    event_id: EventId
+    recorded_at: Instant
+    truth: float | str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRetracted:
+    id: str
+    pipeline: PipelineName
+    event_id: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPromoted:
+    """A version is the champion from now on."""
+
+    id: str
+    pipeline: PipelineName
+    version: ModelVersionNumber
+    epoch: int
+    profile: ReferenceProfile
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRolledBack:
+    """An earlier version is the champion again."""
+
+    id: str
+    pipeline: PipelineName
+    version: ModelVersionNumber
+    epoch: int
+    profile: ReferenceProfile
+
+
+@dataclass(frozen=True, slots=True)
+class DriftDetected:
+    """A column, the prediction or the error left its bounds. `also`: the others of its kind now beyond theirs, and how far."""
+
+    id: str
+    pipeline: PipelineName
+    kind: Kind
+    subject: str
+    method: str
+    statistic: float
+    threshold: float
+    model_version: ModelVersionNumber
+    window_start: Instant
+    window_end: Instant
+    window_events: int
+    reference_mean: float  # 0 for a category
+    window_mean: float
+    also: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class DriftCleared:
+    id: str
+    pipeline: PipelineName
+    kind: Kind
+    subject: str
+    method: str
+    statistic: float
+    threshold: float
+    model_version: ModelVersionNumber
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceDegraded:
+    id: str
+    pipeline: PipelineName
+    metric: str
+    value: float
+    bound: float
+    reference: float
+    model_version: ModelVersionNumber
+    window_start: Instant
+    window_end: Instant
+    window_events: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataQualityViolated:
+    id: str
+    pipeline: PipelineName
+    column: str
+    rule: str
+    value: float
+    threshold: float
+    window_events: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRaised:
+    pipeline: PipelineName
+    fingerprint: str
+    severity: Severity
+    summary: str
+    cause_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertResolved:
+    pipeline: PipelineName
+    fingerprint: str
+    cause_id: str
+
+
+Event = (
+    DriftDetected
+    | DriftCleared
+    | PerformanceDegraded
+    | DataQualityViolated
+    | AlertRaised
+    | AlertResolved
+)

@@ -1,0 +1,84 @@
+"""An event's answers and its truth meet here, in either order; each pair of them is handed on once."""
+
+from dataclasses import dataclass, replace
+
+from millrace_kernel.ids import ModelVersionNumber
+from millrace_kernel.time import EARLIEST, Instant
+from millrace_monitoring.domain.events import PredictionMade
+from millrace_monitoring.domain.quality import Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is remembered of a prediction until its truth is known."""
+
+    version: ModelVersionNumber
+    epoch: int
+    answers_users: bool  # the champion's or the fallback's, not a challenger's
+    answer: float | str
+    at: Instant  # the event's time
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A pair, and whose answer it was."""
+
+    version: ModelVersionNumber
+    epoch: int
+    answers_users: bool
+    pair: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The side of one event that came first: answers without a truth, or a truth without an answer. Never both."""
+
+    answers: tuple[Answer, ...] = ()
+    truth: float | str | None = None
+    since: Instant = EARLIEST  # recorded time of the newest that came
+
+    @property
+    def is_over(self) -> bool:
+        return not self.answers and self.truth is None
+
+
+NOTHING = Waiting()
+
+
+def answered(waiting: Waiting, prediction: PredictionMade) -> tuple[Waiting, Scored | None]:
+    """An answer came. It meets the truth that waits, or waits itself; a version's second answer to an event is ignored."""
+    if prediction.answer is None:
+        return waiting, None
+    answer = Answer(
+        version=prediction.model_version,
+        epoch=prediction.epoch,
+        answers_users=prediction.role != "challenger",
+        answer=prediction.answer,
+        at=prediction.event_time,
+    )
+    if waiting.truth is not None:
+        return NOTHING, _scored(answer, waiting.truth)
+    if any(other.version == answer.version for other in waiting.answers):
+        return waiting, None
+    return Waiting((*waiting.answers, answer), None, prediction.recorded_at), None
+
+
+def labelled(
+    waiting: Waiting, truth: float | str, recorded_at: Instant
+) -> tuple[Waiting, tuple[Scored, ...]]:
+    """A truth came. It meets every answer that waits. While it waits itself, a correction replaces it; once it has
+    met an answer it is counted, and a correction is not: undoing a count would need every window since."""
+    if not waiting.answers:
+        return Waiting((), truth, recorded_at), ()
+    return NOTHING, tuple(_scored(answer, truth) for answer in waiting.answers)
+
+
+def retracted(waiting: Waiting) -> Waiting:
+    """A truth was taken back: it waits no more. One that was counted stays counted, as with a correction."""
+    return replace(waiting, truth=None)
+
+
+def _scored(answer: Answer, truth: float | str) -> Scored:
+    return Scored(
+        answer.version, answer.epoch, answer.answers_users, Pair(answer.answer, truth, answer.at)
+    )

@@ -1,0 +1,161 @@
+"""One pipeline under watch: all that is remembered of it, and what each thing heard makes of that."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from millrace_kernel.ids import ModelVersionNumber
+from millrace_kernel.time import EARLIEST, Instant
+from millrace_monitoring.domain import adwin, findings, quality, windows
+from millrace_monitoring.domain.adwin import Adwin
+from millrace_monitoring.domain.events import (
+    Event,
+    Kind,
+    LabelObserved,
+    ModelPromoted,
+    ModelRolledBack,
+    PredictionMade,
+    Role,
+)
+from millrace_monitoring.domain.findings import Finding
+from millrace_monitoring.domain.joins import Scored
+from millrace_monitoring.domain.pipelines import WatchedPipeline
+from millrace_monitoring.domain.policy import CALM, Context, Standing, calmed, judged
+from millrace_monitoring.domain.quality import QualityReport, QualityWindow, Tally
+from millrace_monitoring.domain.windows import InputWindow, Reference
+
+NO_VERSION = ModelVersionNumber(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """All that is remembered; `epoch` 0: no champion yet.
+
+    `tallies` are by model version (0: the fallback) and `overall` is over the champions' answers, all since ever: what
+    prequential evaluation asks for (Gama, Sebastião and Rodrigues, "On evaluating stream learning algorithms", 2013).
+    The windows, the detector and what stands are of the champion of `epoch` alone.
+    """
+
+    epoch: int = 0
+    version: ModelVersionNumber = NO_VERSION
+    newest: Instant = EARLIEST  # recorded time
+    inputs: InputWindow = field(default_factory=InputWindow)
+    quality: QualityWindow = field(default_factory=QualityWindow)
+    concept: Adwin | None = None
+    standing: Standing = CALM
+    last_inputs: tuple[Finding, ...] = ()
+    last_quality: QualityReport | None = None
+    tallies: Mapping[int, Tally] = field(default_factory=dict)
+    overall: Tally = field(default_factory=Tally)
+
+
+Outcome = tuple[Monitor, tuple[Event, ...]]
+
+
+def on_champion(monitor: Monitor, event: ModelPromoted | ModelRolledBack) -> Outcome:
+    """A new reference: windows, detectors and states begin anew; the tallies go on. An older epoch changes nothing."""
+    if event.epoch <= monitor.epoch:
+        return monitor, ()
+    fresh = Monitor(
+        epoch=event.epoch,
+        version=event.version,
+        newest=monitor.newest,
+        tallies=monitor.tallies,
+        overall=monitor.overall,
+    )
+    return fresh, calmed(monitor.standing, event.pipeline, event.id)
+
+
+def watches(monitor: Monitor, prediction: PredictionMade) -> bool:
+    """Whether a prediction shows what the champion sees: not the fallback's, a challenger's or a former champion's."""
+    return (
+        prediction.epoch == monitor.epoch > 0
+        and prediction.model_version == monitor.version
+        and prediction.role in (Role.CHAMPION, Role.REQUEST)
+    )
+
+
+def on_prediction(
+    monitor: Monitor, watched: WatchedPipeline, reference: Reference, prediction: PredictionMade
+) -> Outcome:
+    """Count what the champion saw and answered; judge the window when it is full."""
+    size = watched.monitoring.window
+    window, report = windows.update(monitor.inputs, reference, prediction, size)
+    monitor = replace(monitor, inputs=window, newest=max(monitor.newest, prediction.recorded_at))
+    if report is None:
+        return monitor, ()
+    drift = tuple(findings.of_inputs(report, watched.monitoring))
+    context = Context(watched.name, monitor.version, prediction.id)
+    monitor, of_data = _judge(monitor, context, Kind.DATA, drift[:-1])
+    monitor, of_answers = _judge(monitor, context, Kind.PREDICTION, drift[-1:])
+    monitor, of_missing = _judge(monitor, context, Kind.QUALITY, findings.of_missing(report))
+    return replace(monitor, last_inputs=drift), (*of_data, *of_answers, *of_missing)
+
+
+def on_scored(
+    monitor: Monitor,
+    watched: WatchedPipeline,
+    reference: Reference | None,
+    scored: Scored,
+    cause: LabelObserved | PredictionMade,
+) -> Outcome:
+    """Count a labelled answer; hold the champion's error against its past, and its full windows against its holdout."""
+    kind = watched.label_kind
+    tally = monitor.tallies.get(scored.version, Tally())
+    monitor = replace(
+        monitor,
+        newest=max(monitor.newest, cause.recorded_at),
+        tallies={**monitor.tallies, scored.version: quality.counted(tally, kind, scored.pair)},
+    )
+    if not (scored.answers_users and scored.version):
+        return monitor, ()
+    monitor = replace(monitor, overall=quality.counted(monitor.overall, kind, scored.pair))
+    if reference is None or (scored.epoch, scored.version) != (monitor.epoch, monitor.version):
+        return monitor, ()
+    context = Context(watched.name, monitor.version, cause.id)
+    monitor, of_error = _on_error(monitor, watched, reference, scored, context)
+    monitor, of_quality = _on_quality(monitor, watched, reference, scored, context)
+    return monitor, (*of_error, *of_quality)
+
+
+def _on_error(
+    monitor: Monitor,
+    watched: WatchedPipeline,
+    reference: Reference,
+    scored: Scored,
+    context: Context,
+) -> Outcome:
+    delta = watched.monitoring.concept_drift_delta
+    detector = monitor.concept or Adwin(delta)
+    if detector.delta != delta:
+        detector = replace(detector, delta=delta)
+    unit = findings.error_unit(reference, watched.label_kind)
+    error = min(quality.error_of(watched.label_kind, scored.pair) / unit, findings.LONGEST_ERROR)
+    detector, change = adwin.update(detector, error, scored.pair.at)
+    monitor = replace(monitor, concept=detector)
+    if change is None:
+        return monitor, ()
+    standing = monitor.standing.findings.get(f"{Kind.CONCEPT}/{findings.ERROR}")
+    finding = findings.of_error(change, unit, scored.pair.at, standing)
+    return _judge(monitor, context, Kind.CONCEPT, (finding,))
+
+
+def _on_quality(
+    monitor: Monitor,
+    watched: WatchedPipeline,
+    reference: Reference,
+    scored: Scored,
+    context: Context,
+) -> Outcome:
+    size = watched.monitoring.window
+    window, report = quality.update(monitor.quality, watched.label_kind, scored.pair, size)
+    monitor = replace(monitor, quality=window)
+    if report is None:
+        return monitor, ()
+    monitor = replace(monitor, last_quality=report)
+    finding = findings.of_quality(reference, report, watched.monitoring.performance_tolerance)
+    return _judge(monitor, context, Kind.PERFORMANCE, (finding,)) if finding else (monitor, ())
+
+
+def _judge(monitor: Monitor, context: Context, kind: Kind, found: Iterable[Finding]) -> Outcome:
+    standing, events = judged(monitor.standing, context, kind, found)
+    return replace(monitor, standing=standing), events

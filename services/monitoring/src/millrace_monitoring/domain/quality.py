@@ -1,0 +1,195 @@
+"""How good answers were: running sums of a model version, and tumbling windows of the champion's labelled answers.
+
+The metrics have the names and the meaning they have in a pipeline file's gates. Multiclass `log_loss` is not measured:
+a prediction says nothing about the order of its probabilities.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+from millrace_kernel.pipeline import LabelKind
+from millrace_kernel.time import EARLIEST, LATEST, Instant
+
+HIGHER_IS_BETTER = frozenset({"r2", "accuracy", "roc_auc", "average_precision", "macro_f1"})
+RANKED_AT_MOST = 10_000  # pairs of a window that roc_auc and average_precision look at, the newest; other metrics see all
+_HALF = 0.5  # binary: truths are 0 and 1, and the more probable of the two is the answer
+_SURE = 2.0**-52  # log_loss takes no answer as surer than this, as scikit-learn
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One event's answer and truth. Regression and binary: numbers, else texts; `at` is the event's time."""
+
+    answer: float | str
+    truth: float | str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Sums over labelled answers, enough for every metric that needs no ranking."""
+
+    events: int = 0
+    absolute: float = 0.0  # sum of absolute errors
+    squared: float = 0.0  # sum of squared errors
+    truth_mean: float = 0.0
+    truth_spread: float = (
+        0.0  # sum of squared distances of the truths from their mean (Welford 1962)
+    )
+    hits: int = 0
+    log_loss: float = 0.0  # sum, in nats
+    classes: Mapping[str, tuple[int, int, int]] = field(
+        default_factory=dict
+    )  # hits, answers, truths of each class
+
+
+def error_of(kind: LabelKind, pair: Pair) -> float:
+    """How wrong one answer was: the distance of numbers (for binary of the probability from 0 or 1), else 0 or 1."""
+    if kind is LabelKind.MULTICLASS:
+        return float(pair.answer != pair.truth)
+    return abs(float(pair.truth) - float(pair.answer))
+
+
+def counted(tally: Tally, kind: LabelKind, pair: Pair) -> Tally:
+    """Count one pair."""
+    match kind:
+        case LabelKind.REGRESSION:
+            return _counted_number(tally, float(pair.answer), float(pair.truth))
+        case LabelKind.BINARY:
+            return _counted_probability(tally, float(pair.answer), float(pair.truth))
+        case LabelKind.MULTICLASS:
+            return _counted_class(tally, str(pair.answer), str(pair.truth))
+
+
+def _counted_number(tally: Tally, answer: float, truth: float) -> Tally:
+    events = tally.events + 1
+    error = truth - answer
+    distance = truth - tally.truth_mean
+    mean = tally.truth_mean + distance / events
+    return replace(
+        tally,
+        events=events,
+        absolute=tally.absolute + abs(error),
+        squared=tally.squared + error * error,
+        truth_mean=mean,
+        truth_spread=tally.truth_spread + distance * (truth - mean),
+    )
+
+
+def _counted_probability(tally: Tally, answer: float, truth: float) -> Tally:
+    happened = truth >= _HALF
+    probability = answer if happened else 1.0 - answer
+    return replace(
+        tally,
+        events=tally.events + 1,
+        absolute=tally.absolute + abs(truth - answer),
+        hits=tally.hits + ((answer >= _HALF) == happened),
+        log_loss=tally.log_loss - math.log(min(max(probability, _SURE), 1.0)),
+    )
+
+
+def _counted_class(tally: Tally, answer: str, truth: str) -> Tally:
+    classes = dict(tally.classes)
+    hit = answer == truth
+    for name in {answer, truth}:
+        hits, answers, truths = classes.get(name, (0, 0, 0))
+        classes[name] = (hits + hit, answers + (name == answer), truths + (name == truth))
+    return replace(tally, events=tally.events + 1, hits=tally.hits + hit, classes=classes)
+
+
+def metrics_of(tally: Tally, kind: LabelKind) -> dict[str, float]:
+    """Every metric that the sums give; one that is not defined (no events, equal truths) is left out."""
+    if not tally.events:
+        return {}
+    events = tally.events
+    match kind:
+        case LabelKind.REGRESSION:
+            found = {"mae": tally.absolute / events, "rmse": math.sqrt(tally.squared / events)}
+            if tally.truth_spread > 0:
+                found["r2"] = 1.0 - tally.squared / tally.truth_spread
+            return found
+        case LabelKind.BINARY:
+            return {"accuracy": tally.hits / events, "log_loss": tally.log_loss / events}
+        case LabelKind.MULTICLASS:
+            f1s = [
+                2 * hits / (answers + truths) for hits, answers, truths in tally.classes.values()
+            ]
+            return {"accuracy": tally.hits / events, "macro_f1": math.fsum(f1s) / len(f1s)}
+
+
+@dataclass(frozen=True, slots=True)
+class QualityWindow:
+    """A tumbling window of labelled answers of one champion."""
+
+    tally: Tally = field(default_factory=Tally)
+    ranked: tuple[
+        tuple[float, bool], ...
+    ] = ()  # binary: the newest probabilities and whether it happened
+    first: Instant = LATEST  # event times of the earliest and the latest event
+    last: Instant = EARLIEST
+
+    @property
+    def events(self) -> int:
+        return self.tally.events
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport:
+    """A full window's metrics."""
+
+    metrics: Mapping[str, float]
+    events: int
+    first: Instant
+    last: Instant
+
+
+def update(
+    window: QualityWindow, kind: LabelKind, pair: Pair, size: int
+) -> tuple[QualityWindow, QualityReport | None]:
+    """Count a pair; a window of `size` pairs gives its report and the next one begins."""
+    ranked = window.ranked
+    if kind is LabelKind.BINARY:
+        ranked = (*ranked[-RANKED_AT_MOST + 1 :], (float(pair.answer), float(pair.truth) >= _HALF))
+    grown = QualityWindow(
+        tally=counted(window.tally, kind, pair),
+        ranked=ranked,
+        first=min(window.first, pair.at),
+        last=max(window.last, pair.at),
+    )
+    if grown.events < size:
+        return grown, None
+    metrics = metrics_of(grown.tally, kind) | ranking_metrics(grown.ranked)
+    return QualityWindow(), QualityReport(metrics, grown.events, grown.first, grown.last)
+
+
+def ranking_metrics(ranked: Sequence[tuple[float, bool]]) -> dict[str, float]:
+    """`roc_auc` (Hanley and McNeil 1982: ties count half) and `average_precision` (the sum over distinct scores of
+    precision times the gain in recall); none when only one of the two classes is there."""
+    positives = sum(happened for _, happened in ranked)
+    negatives = len(ranked) - positives
+    if not positives or not negatives:
+        return {}
+    above_positives, above_negatives, won, precision = 0, 0, 0.0, 0.0
+    for _, tied in groupby(
+        sorted(ranked, key=lambda scored: -scored[0]), key=lambda scored: scored[0]
+    ):
+        outcomes = [happened for _, happened in tied]
+        gained = sum(outcomes)
+        lost = len(outcomes) - gained
+        won += lost * (above_positives + gained / 2)
+        above_positives += gained
+        above_negatives += lost
+        precision += gained * above_positives / (above_positives + above_negatives)
+    return {"roc_auc": won / (positives * negatives), "average_precision": precision / positives}
+
+
+def worst_tolerated(metric: str, reference: float, tolerance: float) -> float:
+    """The worst value that is within `tolerance`, a share of the reference's magnitude."""
+    margin = abs(reference) * tolerance
+    return reference - margin if metric in HIGHER_IS_BETTER else reference + margin
+
+
+def is_worse(metric: str, value: float, bound: float) -> bool:
+    return value < bound if metric in HIGHER_IS_BETTER else value > bound

@@ -1,0 +1,1 @@
+"""The ports' other side: the wire and SQL."""

@@ -1,0 +1,1 @@
+"""Ports and handlers: one event in, events out."""

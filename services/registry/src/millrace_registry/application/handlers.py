@@ -1,0 +1,145 @@
+"""One event in, events out. What is kept and what is sent commit together, outside of here."""
+
+from collections.abc import Iterable, Iterator
+
+from millrace_kernel.errors import TransientError
+from millrace_kernel.ids import PipelineName
+from millrace_kernel.time import Instant
+from millrace_registry.application.ports import Pipelines, Versions
+from millrace_registry.domain import pipelines as files
+from millrace_registry.domain import promotion
+from millrace_registry.domain.errors import UnknownPipelineError
+from millrace_registry.domain.events import (
+    ApplyPipeline,
+    ApprovePromotion,
+    Change,
+    DeploymentFailed,
+    ModelRejected,
+    PausePipeline,
+    PipelineApplied,
+    PromotionsPaused,
+    RejectPromotion,
+    RollBack,
+    TrainingCompleted,
+)
+from millrace_registry.domain.models import evolve
+
+
+class FileOvertakenError(TransientError):
+    """Another file of this pipeline was applied meanwhile; hold the new one against that and apply it again."""
+
+
+def on_apply(command: ApplyPipeline, pipelines: Pipelines) -> Iterator[PipelineApplied]:
+    """A file comes into force as the next version. Raises FileOvertakenError when it was held against an older one."""
+    state = pipelines.of(command.file.name)
+    if (state.version if state else 0) != command.after:
+        raise FileOvertakenError(
+            f"{command.file.name} is no longer at version {command.after}; apply the file again"
+        )
+    applied = files.decide(state, command)
+    if applied is not None:
+        pipelines.put(applied, command)
+        yield applied
+
+
+def on_training_completed(
+    event: TrainingCompleted, pipelines: Pipelines, versions: Versions
+) -> Iterator[Change]:
+    """A candidate is registered, and rejected, promoted or left to a person. A run is registered once."""
+    state = _known(pipelines, event.pipeline)
+    if versions.of_run(event.pipeline, event.run_id) is not None:
+        return
+    changes = promotion.on_candidate(versions.of(event.pipeline), event, state.file)
+    yield from _kept(versions, event.pipeline, changes, event.id, event.at)
+
+
+def on_approve(
+    command: ApprovePromotion, pipelines: Pipelines, versions: Versions
+) -> Iterator[Change]:
+    _known(pipelines, command.pipeline)
+    if versions.done(command.pipeline, command.id):
+        return
+    models = versions.of(command.pipeline)
+    version = promotion.approved(models, command)
+    model, verdicts = (
+        versions.model(command.pipeline, version),
+        versions.verdicts(command.pipeline, version),
+    )
+    changes = promotion.promote(
+        models, model, verdicts, approved_by=command.actor, reason=command.reason
+    )
+    yield from _kept(versions, command.pipeline, changes, command.id, command.at)
+
+
+def on_reject(
+    command: RejectPromotion, pipelines: Pipelines, versions: Versions
+) -> Iterator[Change]:
+    _known(pipelines, command.pipeline)
+    if versions.done(command.pipeline, command.id):
+        return
+    version = promotion.rejected(versions.of(command.pipeline), command)
+    model, verdicts = (
+        versions.model(command.pipeline, version),
+        versions.verdicts(command.pipeline, version),
+    )
+    reason = f"turned down by {command.actor}: {command.reason}"
+    change = ModelRejected(command.pipeline, version, model.training.run_id, reason, verdicts)
+    yield from _kept(versions, command.pipeline, [change], command.id, command.at)
+
+
+def on_roll_back(command: RollBack, pipelines: Pipelines, versions: Versions) -> Iterator[Change]:
+    _known(pipelines, command.pipeline)
+    if versions.done(command.pipeline, command.id):
+        return
+    models = versions.of(command.pipeline)
+    model = versions.model(command.pipeline, promotion.rolled_back_to(models, command))
+    reason = f"asked for by {command.actor}: {command.reason}"
+    change = promotion.roll_back(models, model, actor=command.actor, reason=reason)
+    yield from _kept(versions, command.pipeline, [change], command.id, command.at)
+
+
+def on_deployment_failed(
+    event: DeploymentFailed, pipelines: Pipelines, versions: Versions
+) -> Iterator[Change]:
+    """A champion that serving cannot load gives way to the one before it; without one, there is nothing to go back to."""
+    _known(pipelines, event.pipeline)
+    models = versions.of(event.pipeline)
+    version = promotion.fallen_back_to(models, event)
+    if version is None:
+        return
+    reason = f"version {event.version} could not be deployed on {event.instance}: {event.reason}"
+    change = promotion.roll_back(
+        models, versions.model(event.pipeline, version), actor=None, reason=reason
+    )
+    yield from _kept(versions, event.pipeline, [change], event.id, event.at)
+
+
+def on_pause(command: PausePipeline, pipelines: Pipelines, versions: Versions) -> None:
+    _known(pipelines, command.pipeline)
+    for _ in _kept(
+        versions,
+        command.pipeline,
+        [PromotionsPaused(command.pipeline, command.paused)],
+        command.id,
+        command.at,
+    ):
+        pass  # kept, and not published
+
+
+def _known(pipelines: Pipelines, name: PipelineName) -> files.Applied:
+    """The pipeline's files. The registry applies them itself, so one that it does not know is not on its way."""
+    state = pipelines.of(name)
+    if state is None:
+        raise UnknownPipelineError(name)
+    return state
+
+
+def _kept(
+    versions: Versions, pipeline: PipelineName, changes: Iterable[Change], cause: str, at: Instant
+) -> Iterator[Change]:
+    """Keep each change with what it makes of the versions, and pass it on."""
+    models = versions.of(pipeline)
+    for change in changes:
+        models = evolve(models, change)
+        versions.put(models, change, cause=cause, at=at)
+        yield change

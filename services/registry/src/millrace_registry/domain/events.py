@@ -1,0 +1,233 @@
+"""What the registry hears and what it says, as values.
+
+What is heard carries the id and the recorded time of its message: the one makes doing it twice visible, the other is
+the only time that the registry knows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from millrace_kernel.ids import ModelVersionNumber, PipelineName, RunId
+from millrace_kernel.pipeline import Pipeline
+from millrace_kernel.time import Instant
+
+NO_MODEL = ModelVersionNumber(0)
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyPipeline:
+    """Let this file be in force, if it says anything new. `after` is the version that it was held against."""
+
+    file: Pipeline
+    digest: str
+    after: int
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingCompleted:
+    """A run ended with a candidate. `champion_version` is what it was compared with on the same holdout; 0: nothing."""
+
+    pipeline: PipelineName
+    pipeline_version: int
+    run_id: RunId
+    run_number: int
+    trigger: str
+    cause_id: str
+    algorithm: str
+    parameters_json: str
+    artifact_uri: str
+    artifact_sha256: str
+    dataset_uri: str
+    dataset_sha256: str
+    train_rows: int
+    holdout_rows: int
+    metrics: Mapping[str, float]
+    champion_metrics: Mapping[str, float]
+    champion_version: ModelVersionNumber
+    better_probability: float
+    reference_profile: bytes
+    fit_seconds: float
+    cpu_seconds: float
+    as_of: Instant
+    id: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovePromotion:
+    """A person lets a version become the champion; version 0 is the newest one that waits."""
+
+    pipeline: PipelineName
+    version: ModelVersionNumber
+    actor: str
+    reason: str
+    id: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class RejectPromotion:
+    """A person turns a waiting version down; version 0 is the newest one that waits."""
+
+    pipeline: PipelineName
+    version: ModelVersionNumber
+    actor: str
+    reason: str
+    id: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class RollBack:
+    """A person lets an earlier version answer again; version 0 is the champion before this one."""
+
+    pipeline: PipelineName
+    version: ModelVersionNumber
+    actor: str
+    reason: str
+    id: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class PausePipeline:
+    """A person stops the promoting, or lets it go on."""
+
+    pipeline: PipelineName
+    paused: bool
+    actor: str
+    reason: str
+    id: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentFailed:
+    """Serving could not load the version of this epoch."""
+
+    pipeline: PipelineName
+    version: ModelVersionNumber
+    epoch: int
+    instance: str
+    reason: str
+    id: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a gate says of a candidate, and the numbers it rests on, in words."""
+
+    gate: str
+    passed: bool
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """An immutable registered candidate: its number, and the run that it came from."""
+
+    version: ModelVersionNumber
+    training: TrainingCompleted
+
+    @property
+    def pipeline(self) -> PipelineName:
+        return self.training.pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineApplied:
+    """The file is in force from here on. `earlier` holds the versions that events may still name, oldest first."""
+
+    file: Pipeline
+    digest: str
+    earlier: tuple[Pipeline, ...]
+
+    @property
+    def pipeline(self) -> PipelineName:
+        return self.file.name
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRegistered:
+    model: ModelVersion
+
+    @property
+    def pipeline(self) -> PipelineName:
+        return self.model.pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRejected:
+    pipeline: PipelineName
+    version: ModelVersionNumber
+    run_id: RunId
+    reason: str
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequested:
+    pipeline: PipelineName
+    version: ModelVersionNumber
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPromoted:
+    """A version becomes the champion: by itself because it passed every gate, or because a person said so."""
+
+    model: ModelVersion
+    epoch: int
+    previous: ModelVersionNumber
+    verdicts: tuple[Verdict, ...]
+    approved_by: str | None
+    reason: str
+
+    @property
+    def pipeline(self) -> PipelineName:
+        return self.model.pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRolledBack:
+    """An earlier version answers again; `previous` is the one that no longer does."""
+
+    model: ModelVersion
+    epoch: int
+    previous: ModelVersionNumber
+    actor: str | None
+    reason: str
+
+    @property
+    def pipeline(self) -> PipelineName:
+        return self.model.pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRetired:
+    """A version will never answer again; its artifact may be deleted."""
+
+    pipeline: PipelineName
+    version: ModelVersionNumber
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionsPaused:
+    """Kept, not published: who asked has said so on the topic of commands already."""
+
+    pipeline: PipelineName
+    paused: bool
+
+
+Change = (
+    ModelRegistered
+    | ModelRejected
+    | ApprovalRequested
+    | ModelPromoted
+    | ModelRolledBack
+    | ModelRetired
+    | PromotionsPaused
+)

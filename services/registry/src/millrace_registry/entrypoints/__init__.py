@@ -1,0 +1,1 @@
+"""Where the outside comes in: topics and HTTP."""

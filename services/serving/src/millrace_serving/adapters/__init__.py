@@ -1,0 +1,1 @@
+"""How serving meets the wire, the artifacts and the broker."""

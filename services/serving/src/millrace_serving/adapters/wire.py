@@ -1,0 +1,153 @@
+"""Between the bytes on the bus and serving's own events."""
+
+from millrace_contracts.message import Message
+from millrace_contracts.pipeline_file import PipelineFileError, pipeline_from_json
+from millrace_contracts.wire import Encoder, WireTable
+from millrace_kernel.ids import EntityId, EventId, ModelVersionNumber, PipelineName
+from millrace_kernel.time import Instant
+from millrace_proto.v1.deployments_pb2 import DeploymentFailed as DeploymentFailedProto
+from millrace_proto.v1.deployments_pb2 import ModelDeployed as ModelDeployedProto
+from millrace_proto.v1.features_pb2 import FeaturesComputed as FeaturesComputedProto
+from millrace_proto.v1.models_pb2 import ModelPromoted as ModelPromotedProto
+from millrace_proto.v1.models_pb2 import ModelRolledBack as ModelRolledBackProto
+from millrace_proto.v1.pipelines_pb2 import PipelineApplied as PipelineAppliedProto
+from millrace_proto.v1.predictions_pb2 import PredictionMade as PredictionMadeProto
+from millrace_proto.v1.predictions_pb2 import PredictionRole
+from millrace_serving.domain.champions import Champion, ModelPromoted, ModelRolledBack
+from millrace_serving.domain.events import (
+    DeploymentFailed,
+    FeaturesComputed,
+    ModelDeployed,
+    PipelineApplied,
+    PredictionMade,
+    Role,
+)
+
+_ROLES = {
+    Role.CHAMPION: PredictionRole.PREDICTION_ROLE_CHAMPION,
+    Role.FALLBACK: PredictionRole.PREDICTION_ROLE_FALLBACK,
+    Role.REQUEST: PredictionRole.PREDICTION_ROLE_REQUEST,
+}
+
+
+def pipeline_applied(message: Message) -> PipelineApplied:
+    proto = PipelineAppliedProto.FromString(message.value)
+    try:
+        versions = [pipeline_from_json(text) for text in (*proto.earlier_spec_json, proto.spec_json)]
+    except PipelineFileError as error:
+        raise ValueError(str(error)) from error  # the follower skips what doesn't decode, and says so
+    return PipelineApplied(PipelineName(proto.pipeline), tuple(versions))
+
+
+def features_computed(message: Message) -> FeaturesComputed:
+    proto = FeaturesComputedProto.FromString(message.value)
+    return FeaturesComputed(
+        PipelineName(proto.pipeline),
+        proto.pipeline_version,
+        EventId(proto.event_id),
+        EntityId(proto.entity),
+        Instant(proto.event_time_us),
+        tuple(proto.numbers),
+        tuple(proto.categories),
+    )
+
+
+def model_promoted(message: Message) -> ModelPromoted:
+    return ModelPromoted(_champion(ModelPromotedProto.FromString(message.value)))
+
+
+def model_rolled_back(message: Message) -> ModelRolledBack:
+    proto = ModelRolledBackProto.FromString(message.value)
+    return ModelRolledBack(_champion(proto), ModelVersionNumber(proto.previous_version))
+
+
+def _champion(proto: ModelPromotedProto | ModelRolledBackProto) -> Champion:
+    return Champion(
+        pipeline=PipelineName(proto.pipeline),
+        pipeline_version=proto.pipeline_version,
+        version=ModelVersionNumber(proto.version),
+        epoch=proto.epoch,
+        artifact_uri=proto.artifact_uri,
+        artifact_sha256=proto.artifact_sha256,
+    )
+
+
+def encode_prediction_made(event: PredictionMade) -> bytes:
+    vector, answer = event.vector, event.answer
+    return PredictionMadeProto(
+        pipeline=vector.pipeline,
+        pipeline_version=vector.pipeline_version,
+        event_id=vector.event_id,
+        entity=vector.entity,
+        event_time_us=vector.event_time,
+        model_version=event.model_version,
+        epoch=event.epoch,
+        role=_ROLES[event.role],
+        value=answer.value,
+        class_label=answer.class_label,
+        probabilities=answer.probabilities,
+        numbers=vector.numbers,
+        categories=vector.categories,
+    ).SerializeToString(deterministic=True)
+
+
+def encode_model_deployed(event: ModelDeployed) -> bytes:
+    return ModelDeployedProto(
+        pipeline=event.champion.pipeline,
+        version=event.champion.version,
+        epoch=event.champion.epoch,
+        instance=event.instance,
+        load_seconds=event.load_seconds,
+    ).SerializeToString(deterministic=True)
+
+
+def encode_deployment_failed(event: DeploymentFailed) -> bytes:
+    return DeploymentFailedProto(
+        pipeline=event.champion.pipeline,
+        version=event.champion.version,
+        epoch=event.champion.epoch,
+        instance=event.instance,
+        reason=event.reason,
+    ).SerializeToString(deterministic=True)
+
+
+def _prediction_key(event: PredictionMade) -> str:
+    return f"{event.vector.pipeline}/{event.vector.event_id}"
+
+
+def _prediction_time(event: PredictionMade) -> Instant:
+    return event.vector.event_time
+
+
+WIRE = WireTable(
+    decoders={
+        "millrace.v1.PipelineApplied": pipeline_applied,
+        "millrace.v1.FeaturesComputed": features_computed,
+        "millrace.v1.ModelPromoted": model_promoted,
+        "millrace.v1.ModelRolledBack": model_rolled_back,
+    },
+    encoders=[
+        Encoder(
+            PredictionMade,
+            "millrace.v1.PredictionMade",
+            key=_prediction_key,
+            encode=encode_prediction_made,
+            id=lambda event: event.id,
+            time=_prediction_time,
+        ),
+        Encoder(
+            ModelDeployed,
+            "millrace.v1.ModelDeployed",
+            key=lambda event: event.champion.pipeline,
+            encode=encode_model_deployed,
+            id=lambda event: event.id,
+        ),
+        Encoder(
+            DeploymentFailed,
+            "millrace.v1.DeploymentFailed",
+            key=lambda event: event.champion.pipeline,
+            encode=encode_deployment_failed,
+            id=lambda event: event.id,
+        ),
+    ],
+)

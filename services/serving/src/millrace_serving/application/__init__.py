@@ -1,0 +1,1 @@
+"""What serving does with what it hears, and what it needs for it."""

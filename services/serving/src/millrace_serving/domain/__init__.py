@@ -1,0 +1,1 @@
+"""What serving is about: champions, vectors, answers. Pure."""

@@ -1,0 +1,306 @@
+"""The Open Inference Protocol, version 2, as JSON: a request's tensors to vectors, answers to tensors.
+
+Beyond the protocol, `null` stands for a missing number or category: JSON has no NaN.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from millrace_kernel.pipeline import LabelKind
+from millrace_serving.domain.answers import Answer
+from millrace_serving.domain.columns import MISSING_CATEGORY, Columns, Numbers, Rows, Signature
+
+ALL_NUMBERS = (
+    "features"  # the one tensor that holds every numeric column, for vectors without categories
+)
+
+_FLOATS = frozenset({"FP16", "FP32", "FP64"})
+_INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
+_NONE = type(None)
+_NUMBER_TYPES: dict[str, frozenset[type]] = {
+    **dict.fromkeys(_FLOATS, frozenset({float, int, _NONE})),
+    **dict.fromkeys(_INTEGERS, frozenset({int, _NONE})),
+    "BOOL": frozenset({bool, _NONE}),
+}
+_BYTES_TYPES: frozenset[type] = frozenset({str, _NONE})
+_THRESHOLD = 0.5  # the probability from which on a binary answer's label is true
+
+Json = dict[str, Any]
+
+
+class RequestRefusedError(ValueError):
+    """The request isn't one: the text says what is wrong with it and what to send."""
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceRequest:
+    """A request, understood. `outputs` empty: all of them."""
+
+    id: str | None
+    rows: Rows
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """One input, with its data flat, and as many rows as its shape says."""
+
+    name: str
+    datatype: str
+    rows: int
+    columns: int
+    data: list[Any]
+
+
+def read_request(body: object, signature: Signature) -> InferenceRequest:
+    """Check the request against the signature. Raises RequestRefusedError."""
+    request = _object(body, "the body")
+    identity = request.get("id")
+    if identity is not None and not isinstance(identity, str):
+        raise RequestRefusedError(f"id must be a string, not {identity!r}")
+    tensors = _tensors(_list(request.get("inputs"), "inputs"))
+    return InferenceRequest(
+        identity or None, _rows(tensors, signature.columns), _requested(request, signature.kind)
+    )
+
+
+def describe_inputs(columns: Columns) -> list[Json]:
+    """The metadata of the tensors that a request brings, one per feature."""
+    numbers = [_describe(name, "FP64", -1) for name in columns.numbers]
+    return numbers + [_describe(name, "BYTES", -1) for name in columns.categories]
+
+
+def describe_outputs(signature: Signature) -> list[Json]:
+    """The metadata of the tensors that a response brings."""
+    kinds = _OUTPUTS[signature.kind]
+    return [
+        _describe(name, datatype, -1, len(signature.classes))
+        if name == "probabilities"
+        else _describe(name, datatype, -1)
+        for name, datatype in kinds.items()
+    ]
+
+
+def output_tensors(
+    kind: LabelKind, answers: Sequence[Answer], requested: Sequence[str]
+) -> list[Json]:
+    """The answers as tensors, in the order asked for. What has no answer is null."""
+    return [_output(name, _OUTPUTS[kind][name], answers) for name in requested or _OUTPUTS[kind]]
+
+
+_OUTPUTS: dict[LabelKind, dict[str, str]] = {
+    LabelKind.REGRESSION: {"value": "FP64"},
+    LabelKind.BINARY: {"probability": "FP64", "label": "BOOL"},
+    LabelKind.MULTICLASS: {"class": "BYTES", "probabilities": "FP64"},
+}
+
+
+def _describe(name: str, datatype: str, *shape: int) -> Json:
+    return {"name": name, "datatype": datatype, "shape": list(shape)}
+
+
+def _output(name: str, datatype: str, answers: Sequence[Answer]) -> Json:
+    data: list[Any]
+    shape = [len(answers)]
+    match name:
+        case "label":
+            data = [
+                None if answer.value is None else answer.value >= _THRESHOLD for answer in answers
+            ]
+        case "class":
+            data = [answer.class_label or None for answer in answers]
+        case "probabilities":
+            classes = max(len(answer.probabilities) for answer in answers)
+            data = list(
+                chain.from_iterable(answer.probabilities or (None,) * classes for answer in answers)
+            )
+            shape.append(classes)
+        case _:
+            data = [answer.value for answer in answers]
+    return {**_describe(name, datatype, *shape), "data": data}
+
+
+def _requested(request: Mapping[str, Any], kind: LabelKind) -> tuple[str, ...]:
+    names = []
+    for index, output in enumerate(_list(request.get("outputs") or [], "outputs")):
+        name = _object(output, f"outputs[{index}]").get("name")
+        if name not in _OUTPUTS[kind]:
+            raise RequestRefusedError(
+                f"there is no output {name!r}; a {kind} pipeline has {', '.join(_OUTPUTS[kind])}"
+            )
+        names.append(name)
+    return tuple(names)
+
+
+def _rows(tensors: Mapping[str, _Tensor], columns: Columns) -> Rows:
+    if ALL_NUMBERS in tensors and ALL_NUMBERS not in columns.numbers + columns.categories:
+        return _matrix(tensors, columns)
+    _check_names(tensors, columns)
+    count = _row_count(tensors)
+    numbers = np.empty((count, len(columns.numbers)))
+    for index, name in enumerate(columns.numbers):
+        numbers[:, index] = _floats(_column(tensors[name]))
+    texts = [_texts(_column(tensors[name])) for name in columns.categories]
+    return Rows(columns, numbers, list(zip(*texts, strict=True)) if texts else [()] * count)
+
+
+def _matrix(tensors: Mapping[str, _Tensor], columns: Columns) -> Rows:
+    """The one tensor [n, k] of all numeric columns in order."""
+    tensor = tensors[ALL_NUMBERS]
+    if columns.categories:
+        raise RequestRefusedError(
+            f"the tensor {ALL_NUMBERS!r} holds numbers only, and this pipeline has the categories "
+            f"{', '.join(columns.categories)}: send one tensor per feature"
+        )
+    if len(tensors) > 1:
+        raise RequestRefusedError(
+            f"send either the one tensor {ALL_NUMBERS!r} or one tensor per feature, not both"
+        )
+    if tensor.datatype not in _FLOATS:
+        raise RequestRefusedError(
+            f"the tensor {ALL_NUMBERS!r} must be FP32 or FP64, not {tensor.datatype}"
+        )
+    if tensor.columns != len(columns.numbers):
+        raise RequestRefusedError(
+            f"the tensor {ALL_NUMBERS!r} must have the shape [n, {len(columns.numbers)}], "
+            f"its columns in the order {', '.join(columns.numbers)}; it has {tensor.columns} columns"
+        )
+    matrix = _floats(tensor).reshape(tensor.rows, tensor.columns)
+    return Rows(columns, matrix, [()] * tensor.rows)
+
+
+def _check_names(tensors: Mapping[str, _Tensor], columns: Columns) -> None:
+    features = columns.numbers + columns.categories
+    missing = [name for name in features if name not in tensors]
+    if missing:
+        raise RequestRefusedError(
+            f"missing inputs: {', '.join(missing)}; send one tensor per feature, null where a value is missing"
+        )
+    unknown = [name for name in tensors if name not in features]
+    if unknown:
+        raise RequestRefusedError(
+            f"unknown inputs: {', '.join(unknown)}; this model's features are {', '.join(features)}"
+        )
+
+
+def _row_count(tensors: Mapping[str, _Tensor]) -> int:
+    counts = {tensor.rows for tensor in tensors.values()}
+    if len(counts) != 1:
+        shown = ", ".join(f"{tensor.name} {tensor.rows}" for tensor in tensors.values())
+        raise RequestRefusedError(f"every input must have the same number of rows; here: {shown}")
+    return counts.pop()
+
+
+def _column(tensor: _Tensor) -> _Tensor:
+    if tensor.columns != 1:
+        raise RequestRefusedError(
+            f"the input {tensor.name!r} must have the shape [n] or [n, 1], not [n, {tensor.columns}]"
+        )
+    return tensor
+
+
+def _floats(tensor: _Tensor) -> Numbers:
+    allowed = _NUMBER_TYPES.get(tensor.datatype)
+    if allowed is None:
+        raise RequestRefusedError(
+            f"the feature {tensor.name!r} is a number: send FP64, FP32, INT* or BOOL, not {tensor.datatype}"
+        )
+    _check_types(tensor, allowed)
+    try:
+        return np.array(tensor.data, dtype=np.float64)  # None becomes NaN
+    except OverflowError as error:
+        raise RequestRefusedError(
+            f"the input {tensor.name!r} holds a number beyond FP64"
+        ) from error
+
+
+def _texts(tensor: _Tensor) -> list[str]:
+    if tensor.datatype != "BYTES":
+        raise RequestRefusedError(
+            f"the feature {tensor.name!r} is a category: send BYTES, not {tensor.datatype}"
+        )
+    _check_types(tensor, _BYTES_TYPES)
+    return [value or MISSING_CATEGORY for value in tensor.data]
+
+
+def _check_types(tensor: _Tensor, allowed: frozenset[type]) -> None:
+    strange = set(map(type, tensor.data)) - allowed
+    if strange:
+        example = next(value for value in tensor.data if type(value) in strange)
+        raise RequestRefusedError(
+            f"the input {tensor.name!r} is {tensor.datatype}, but its data holds {str(example)[:40]!r}"
+        )
+
+
+def _tensors(inputs: list[Any]) -> dict[str, _Tensor]:
+    if not inputs:
+        raise RequestRefusedError("inputs must hold at least one tensor")
+    tensors: dict[str, _Tensor] = {}
+    for index, given in enumerate(inputs):
+        tensor = _tensor(_object(given, f"inputs[{index}]"), index)
+        if tensor.name in tensors:
+            raise RequestRefusedError(f"the input {tensor.name!r} is given twice")
+        tensors[tensor.name] = tensor
+    return tensors
+
+
+def _tensor(given: Mapping[str, Any], index: int) -> _Tensor:
+    name, datatype = given.get("name"), given.get("datatype")
+    if not isinstance(name, str) or not name:
+        raise RequestRefusedError(f"inputs[{index}] must have a name")
+    if not isinstance(datatype, str):
+        raise RequestRefusedError(f"the input {name!r} must have a datatype, e.g. FP64")
+    if "data" not in given:
+        raise RequestRefusedError(
+            f"the input {name!r} has no data; send it as JSON (tritonclient: binary_data=False)"
+        )
+    rows, columns = _shape(given.get("shape"), name)
+    data = _flat(_list(given["data"], f"the data of {name!r}"), rows, columns, name)
+    return _Tensor(name, datatype, rows, columns, data)
+
+
+def _shape(shape: object, name: str) -> tuple[int, int]:
+    match shape:
+        case [rows] | [rows, 1] if _is_size(rows):
+            return rows, 1
+        case [rows, columns] if _is_size(rows) and _is_size(columns):
+            return rows, columns
+    raise RequestRefusedError(
+        f"the shape of {name!r} must be [n] or [n, columns], all greater than 0, not {shape!r}"
+    )
+
+
+def _is_size(value: object) -> TypeGuard[int]:
+    return type(value) is int and value > 0  # a bool is an int too
+
+
+def _flat(data: list[Any], rows: int, columns: int, name: str) -> list[Any]:
+    """Row-major data, given flat or nested, as one flat list of rows x columns values."""
+    flat = data
+    if data and isinstance(data[0], list):
+        if not all(isinstance(row, list) and len(row) == columns for row in data):
+            raise RequestRefusedError(
+                f"the data of {name!r} is nested, but not every row has {columns} values, as its shape says"
+            )
+        flat = list(chain.from_iterable(data))
+    if len(flat) != rows * columns:
+        raise RequestRefusedError(
+            f"the data of {name!r} has {len(flat)} values, its shape has {rows * columns}"
+        )
+    return flat
+
+
+def _object(value: object, what: str) -> Json:
+    if not isinstance(value, dict):
+        raise RequestRefusedError(f"{what} must be an object")
+    return value
+
+
+def _list(value: object, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise RequestRefusedError(f"{what} must be a list")
+    return value

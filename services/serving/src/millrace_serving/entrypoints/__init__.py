@@ -1,0 +1,1 @@
+"""Where serving is called from: the broker and HTTP."""

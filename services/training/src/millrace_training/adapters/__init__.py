@@ -1,0 +1,1 @@
+"""SQL, the lake, the object store, the child processes, the wire."""

@@ -1,0 +1,98 @@
+"""What a fit is told and what it tells back: plain values, so that they travel between processes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from millrace_kernel.errors import PermanentError
+from millrace_kernel.pipeline import LabelKind
+
+FEWEST_ROWS = 20  # with fewer, neither a fit nor a comparison says anything
+
+
+class FitError(PermanentError):
+    """Nothing can be learnt from this dataset in this way. The text says why, and what to do."""
+
+
+class TooFewRowsError(FitError):
+    """Fewer than FEWEST_ROWS rows carry a label."""
+
+
+class OneClassError(FitError):
+    """All training rows have the same label, so there is nothing to tell apart yet."""
+
+
+class NoCandidateError(FitError):
+    """None of the named kinds of model suits the label, or none can be exported truthfully."""
+
+
+class DatasetError(FitError):
+    """The dataset file does not have the columns that the job names."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitJob:
+    """One fit.
+
+    `dataset` is a Parquet file with the columns event_id (string), event_time_us (int64), numbers (list of double, NaN
+    where missing), categories (list of string) and label (double; string for multiclass), one row per labelled event, in
+    any order. `numbers` and `categories` name what the lists hold. `champion` is the artifact to compare with.
+    `trials` 1 fits sensible defaults; more than that searches at random for up to `timeout_seconds` of wall time.
+    `refit`: the shipped model learns the holdout too, after it was measured. `primary_metric` None: the label kind's own.
+    """
+
+    pipeline: str
+    pipeline_version: int
+    label_kind: LabelKind
+    numbers: tuple[str, ...]
+    categories: tuple[str, ...]
+    candidates: tuple[str, ...]
+    dataset: Path
+    train_on_last: int
+    holdout_last: int
+    trials: int = 1
+    timeout_seconds: float = 60.0
+    seed: int = 0
+    threads: int = 1
+    champion: bytes | None = None
+    refit: bool = True
+    primary_metric: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """One attempt of the search: its metrics are over the validation rows, the newest fifth of the training rows."""
+
+    number: int  # 1, 2, …
+    algorithm: str
+    parameters_json: str
+    metrics: Mapping[str, float]
+    loss: float  # mean absolute error or log loss: what the attempts are ranked by
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """What came of a fit.
+
+    `metrics`, `champion_metrics` and `baseline_metrics` are over the same holdout; what can't be computed (ROC AUC over
+    one class) is left out. `metrics` belong to the model before it learnt the holdout. `champion_metrics` is empty and
+    `better_probability` None when there was no champion or it could not be compared (`notes` says why).
+    `trials` is empty when there was nothing to choose between. `reference_profile` is `millrace_kernel.profile` JSON.
+    """
+
+    algorithm: str
+    parameters_json: str
+    artifact: bytes
+    metrics: Mapping[str, float]
+    champion_metrics: Mapping[str, float]
+    baseline_metrics: Mapping[str, float]
+    better_probability: float | None
+    reference_profile: bytes
+    trials: tuple[TrialResult, ...]
+    train_rows: int  # learnt before measuring
+    holdout_rows: int  # measured on
+    learnt_rows: int  # learnt by the shipped model
+    fit_seconds: float  # wall time of fitting what is shipped
+    cpu_seconds: float  # of the whole fit, search and export included
+    notes: tuple[str, ...]

@@ -1,0 +1,1 @@
+"""When to train and on what: values and rules, nothing else."""

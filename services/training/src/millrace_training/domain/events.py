@@ -1,0 +1,294 @@
+"""What training hears and what it says, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from millrace_kernel.ids import EntityId, EventId, ModelVersionNumber, PipelineName, RunId
+from millrace_kernel.pipeline import Pipeline, Trigger
+from millrace_kernel.time import Instant
+
+LabelValue = float | str  # regression: the value; binary: 0.0 or 1.0; multiclass: the class
+
+
+class Place(NamedTuple):
+    """Where an event stood in its topic: what makes storing it twice visible."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineApplied:
+    """A pipeline file is in force. `versions` holds it last, after the earlier ones that events may still name."""
+
+    pipeline: PipelineName
+    versions: tuple[Pipeline, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesComputed:
+    """One vector, in the column order that `pipeline_version` fixes. NaN and "" mean missing."""
+
+    pipeline: PipelineName
+    pipeline_version: int
+    event_id: EventId
+    entity: EntityId
+    event_time: Instant
+    numbers: tuple[float, ...]
+    categories: tuple[str, ...]
+    recorded_at: Instant
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class LabelObserved:
+    """The truth about one event, or a correction of it: of several, the one known last counts."""
+
+    pipeline: PipelineName
+    event_id: EventId
+    known_at: Instant
+    value: LabelValue
+    recorded_at: Instant
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRetracted:
+    """The label of one event was wrong and has no successor yet."""
+
+    pipeline: PipelineName
+    event_id: EventId
+    known_at: Instant
+    recorded_at: Instant
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class DriftDetected:
+    pipeline: PipelineName
+    subject: str  # what changed: "data/temp", "prediction", "concept"
+    because: str  # the evidence, in words
+    recorded_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class DriftCleared:
+    pipeline: PipelineName
+    subject: str
+    recorded_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceDegraded:
+    pipeline: PipelineName
+    subject: str  # "performance/mae"
+    because: str
+    recorded_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Retrain:
+    """A person asks for a run."""
+
+    pipeline: PipelineName
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PausePipeline:
+    """A person stops the deciding, or lets it go on."""
+
+    pipeline: PipelineName
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The version that answers: where it is kept, and the pipeline file that it was trained by."""
+
+    version: ModelVersionNumber
+    epoch: int
+    pipeline_version: int
+    artifact_uri: str
+    artifact_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPromoted:
+    pipeline: PipelineName
+    champion: Champion
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRolledBack:
+    pipeline: PipelineName
+    champion: Champion
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRejected:
+    pipeline: PipelineName
+    run_id: RunId
+
+
+class Skip(StrEnum):
+    """Why no training was decided on."""
+
+    NOT_A_TRIGGER = "not_a_trigger"
+    PAUSED = "paused"
+    ALREADY_TRAINING = "already_training"
+    COOLING_DOWN = "cooling_down"
+    BUDGET_SPENT = "budget_spent"
+    TOO_FEW_LABELS = "too_few_labels"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Something that asks for a training, at a time of the pipeline's own clock."""
+
+    trigger: Trigger
+    id: str  # the event that asks
+    at: Instant
+    subject: str  # what it is about; one that asks again about the same takes the place of the one before
+    because: str  # in words
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training attempt, as it was decided on. It learns from what was known by `as_of`."""
+
+    pipeline: PipelineName
+    run_id: RunId
+    number: int  # 1, 2, … within the pipeline
+    pipeline_version: int
+    trigger: Trigger
+    cause_id: str
+    as_of: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainRequested:
+    run: Run
+    cause: Cause
+    labelled: int  # rows that could be learnt from when it was decided
+    detail: str  # why, in words, with the numbers
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainSkipped:
+    pipeline: PipelineName
+    cause: Cause
+    reason: Skip
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """An immutable file of labelled rows, and the versions of the lake's tables that it was taken from."""
+
+    uri: str
+    sha256: str
+    size: int
+    rows: int
+    vectors_version: int
+    labels_version: int
+    first_event_time: Instant
+    last_event_time: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    number: int  # 1, 2, …
+    algorithm: str
+    parameters_json: str
+    metrics: Mapping[str, float]
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a run ends with: a model, how good it is, and how good the champion is on the same rows."""
+
+    algorithm: str
+    parameters_json: str
+    artifact_uri: str
+    artifact_sha256: str
+    train_rows: int
+    holdout_rows: int
+    metrics: Mapping[str, float]
+    champion_metrics: Mapping[str, float]
+    champion_version: int  # 0: compared with none
+    better_probability: float
+    reference_profile: bytes
+    fit_seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """From the runner: the dataset is taken, the fit begins."""
+
+    run: Run
+    dataset: Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """From the runner: there is a candidate."""
+
+    run: Run
+    dataset: Dataset
+    candidate: Candidate
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """From the runner: there will be no candidate."""
+
+    run: Run
+    reason: str  # what went wrong, and what to do
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunSkipped:
+    """From the runner: the dataset turned out too small to learn from."""
+
+    run: Run
+    rows: int
+    needed: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStarted:
+    run: Run
+    dataset: Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class TrialCompleted:
+    run: Run
+    trial: Trial
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingCompleted:
+    run: Run
+    dataset: Dataset
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFailed:
+    run: Run
+    reason: str
+
+
+Decision = RetrainRequested | RetrainSkipped
+Event = Decision | TrainingStarted | TrialCompleted | TrainingCompleted | TrainingFailed
+RunOutcome = RunFinished | RunFailed | RunSkipped

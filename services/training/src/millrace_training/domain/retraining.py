@@ -1,0 +1,346 @@
+"""When a pipeline is trained again: the decision and its reason, nothing else.
+
+Time is the pipeline's own clock: the newest recorded time of its data. A replay therefore decides as live did, and no
+timer of a machine takes part. What asks and is refused for a while only (see `PASSING`) is remembered and honoured at
+the first event after the reason has passed, unless it was answered otherwise meanwhile: by a promotion, by a run for
+another cause (which learnt from what came after it), or by the news that the drift is over. A drift during a run is not
+remembered: if the run's model does not cure it, monitoring says so again.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from millrace_kernel.ids import PipelineName, RunId, derived_id
+from millrace_kernel.pipeline import Pipeline, Trigger
+from millrace_kernel.time import DAY, EARLIEST, SECOND, Duration, Instant, format_duration, rfc3339
+from millrace_training.domain.events import (
+    Cause,
+    Champion,
+    Decision,
+    DriftCleared,
+    ModelPromoted,
+    ModelRejected,
+    ModelRolledBack,
+    PausePipeline,
+    PipelineApplied,
+    RetrainRequested,
+    RetrainSkipped,
+    Run,
+    RunFailed,
+    RunFinished,
+    RunOutcome,
+    RunSkipped,
+    Skip,
+)
+
+FEWEST_ROWS = 20  # of fewer, no holdout says anything, whoever asks
+SECONDS_A_MINUTE = 60
+PASSING = frozenset(
+    {Skip.PAUSED, Skip.COOLING_DOWN, Skip.BUDGET_SPENT}
+)  # reasons that end by themselves
+LASTING = frozenset(
+    {Trigger.DRIFT, Trigger.PERFORMANCE}
+)  # causes that say how things are, and still are later
+
+NextDue = Callable[
+    [str, Instant], Instant
+]  # of a cron schedule: the first due time after an instant, in UTC
+Heard = (
+    DriftCleared | ModelPromoted | ModelRejected | ModelRolledBack | PausePipeline | PipelineApplied
+)
+Happening = Decision | RunOutcome | Heard  # all that changes a history
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the pipeline file in force says. Durations are of the pipeline's own clock."""
+
+    pipeline: PipelineName
+    version: int
+    versions: frozenset[int]  # the files whose rows can be learnt from together with this one's
+    triggers: frozenset[Trigger]
+    schedule: str | None
+    cooldown: Duration
+    runs_per_day: int
+    cpu_minutes_per_day: float
+    first_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """The run that is going on, and what it answers."""
+
+    number: int
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The newest run that was asked for: a first model that was refused is tried again when there is more to learn."""
+
+    run_id: RunId
+    version: int
+    labelled: int
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What has been decided and heard so far, for one pipeline."""
+
+    clock: Instant = EARLIEST
+    paused: bool = False
+    runs: int = 0
+    going: Going | None = None
+    last_requested: Instant | None = None
+    day: int = 0  # days since 1970 in UTC: what the next two are of
+    runs_today: int = 0
+    cpu_seconds_today: float = 0.0
+    schedule_due: Instant | None = None
+    pending: tuple[
+        Cause, ...
+    ] = ()  # refused for a while only; at most one for each subject, oldest first
+    tried: Tried | None = None
+    champion: Champion | None = None
+
+
+NO_HISTORY = History()
+
+
+def policy_of(pipeline: Pipeline, known: Iterable[Pipeline]) -> Policy:
+    """The policy of the file in force. `known` are all its versions that were heard of."""
+    retraining = pipeline.retraining
+    return Policy(
+        pipeline=pipeline.name,
+        version=pipeline.version,
+        versions=frozenset(
+            other.version for other in (pipeline, *known) if _same_rows(pipeline, other)
+        ),
+        triggers=retraining.on | {Trigger.FIRST, Trigger.COMMAND},
+        schedule=retraining.schedule if Trigger.SCHEDULE in retraining.on else None,
+        cooldown=retraining.cooldown,
+        runs_per_day=retraining.runs_per_day,
+        cpu_minutes_per_day=retraining.cpu_minutes_per_day,
+        first_after=pipeline.model.first_after,
+    )
+
+
+def _same_rows(one: Pipeline, other: Pipeline) -> bool:
+    """Whether the same columns and the same truth stand in the rows of both files."""
+    labels = [(label.field, label.kind, label.positive) for label in (one.label, other.label)]
+    return one.features == other.features and labels[0] == labels[1]
+
+
+def decide(policy: Policy, history: History, cause: Cause, labelled: int) -> Decision:
+    """Answer a cause with a request, or with the reason for none. `labelled` counts the rows that can be learnt from."""
+    refusal = why_not(policy, history, cause) or _too_few(policy, cause, labelled)
+    if refusal is not None:
+        reason, detail = refusal
+        return RetrainSkipped(policy.pipeline, cause, reason, f"{cause.because}; {detail}")
+    run = Run(
+        pipeline=policy.pipeline,
+        run_id=RunId(derived_id("run", policy.pipeline, str(history.runs + 1))),
+        number=history.runs + 1,
+        pipeline_version=policy.version,
+        trigger=cause.trigger,
+        cause_id=cause.id,
+        as_of=history.clock,
+    )
+    runs, cpu_seconds = _spent(history)
+    detail = (
+        f"{cause.because}; {labelled:,} labelled rows; run {runs + 1} of {policy.runs_per_day} today, "
+        f"{cpu_seconds / SECONDS_A_MINUTE:.1f} of {policy.cpu_minutes_per_day:g} CPU minutes spent"
+    )
+    return RetrainRequested(run, cause, labelled, detail)
+
+
+def why_not(policy: Policy, history: History, cause: Cause) -> tuple[Skip, str] | None:
+    """Why a cause is refused now, however many rows there are; None if it is not."""
+    if cause.trigger not in policy.triggers:
+        return (
+            Skip.NOT_A_TRIGGER,
+            f"retraining.on does not list {cause.trigger} in version {policy.version} of the file",
+        )
+    if history.paused:
+        return Skip.PAUSED, "the pipeline is paused"
+    if history.going is not None:
+        return Skip.ALREADY_TRAINING, f"run {history.going.number} is going on"
+    if cause.trigger is Trigger.COMMAND:
+        return None  # a person who asks has already weighed the cost
+    return _cooling_down(policy, history, cause) or _budget_spent(policy, history)
+
+
+def _cooling_down(policy: Policy, history: History, cause: Cause) -> tuple[Skip, str] | None:
+    """A first model does not wait: until it is there, nothing good answers."""
+    if history.last_requested is None or cause.trigger is Trigger.FIRST:
+        return None
+    ends = history.last_requested + policy.cooldown
+    if history.clock >= ends:
+        return None
+    since = format_duration(Duration((history.clock - history.last_requested) // SECOND * SECOND))
+    return Skip.COOLING_DOWN, (
+        f"the last run was asked for {since} ago and the cooldown is {format_duration(policy.cooldown)}: "
+        f"it ends at {rfc3339(Instant(ends))}"
+    )
+
+
+def _budget_spent(policy: Policy, history: History) -> tuple[Skip, str] | None:
+    runs, cpu_seconds = _spent(history)
+    if runs >= policy.runs_per_day:
+        return Skip.BUDGET_SPENT, f"{runs} of {policy.runs_per_day} runs of today (UTC) are spent"
+    if cpu_seconds >= policy.cpu_minutes_per_day * SECONDS_A_MINUTE:
+        minutes = cpu_seconds / SECONDS_A_MINUTE
+        return (
+            Skip.BUDGET_SPENT,
+            f"{minutes:.1f} of {policy.cpu_minutes_per_day:g} CPU minutes of today (UTC) are spent",
+        )
+    return None
+
+
+def _too_few(policy: Policy, cause: Cause, labelled: int) -> tuple[Skip, str] | None:
+    needed = (
+        min(policy.first_after, FEWEST_ROWS)
+        if cause.trigger is Trigger.COMMAND
+        else policy.first_after
+    )
+    if labelled >= needed:
+        return None
+    return Skip.TOO_FEW_LABELS, f"{labelled:,} labelled rows are there and {needed:,} are needed"
+
+
+def first_model_after(policy: Policy, history: History) -> int | None:
+    """How many labelled rows a first model is asked for at; None when one is there, on its way, or refused for now.
+
+    A first model that failed or was rejected is asked for again when the rows have doubled.
+    """
+    champion, tried = history.champion, history.tried
+    if champion is not None and champion.pipeline_version in policy.versions:
+        return None
+    rows = policy.first_after
+    if tried is not None and tried.version in policy.versions:
+        if not tried.refused:
+            return None
+        rows = max(rows, 2 * tried.labelled)
+    refused = (
+        history.paused or history.going is not None or _budget_spent(policy, history) is not None
+    )
+    return None if refused else rows
+
+
+def first_cause(history: History, event_id: str, rows: int) -> Cause:
+    """Enough rows came together: `event_id` brought the last one, or the first one after a reason to wait."""
+    because = f"{rows:,} labelled rows are enough for a first model"
+    return Cause(Trigger.FIRST, event_id, history.clock, "first", because)
+
+
+def pass_time(
+    policy: Policy, history: History, at: Instant, next_due: NextDue
+) -> tuple[History, Cause | None]:
+    """Move the clock to `at`, if that is later; a due time that it reaches is a cause, however many it passes at once."""
+    if at > history.clock:
+        history = replace(history, clock=at)
+    if policy.schedule is None:
+        return history, None
+    if history.schedule_due is None:
+        return replace(history, schedule_due=next_due(policy.schedule, history.clock)), None
+    if history.clock < history.schedule_due:
+        return history, None
+    due = history.schedule_due
+    history = replace(history, schedule_due=next_due(policy.schedule, history.clock))
+    identity = derived_id("schedule", policy.pipeline, rfc3339(due))
+    because = f"{policy.schedule} was due at {rfc3339(due)}"
+    return history, Cause(Trigger.SCHEDULE, identity, history.clock, "schedule", because)
+
+
+def honoured(policy: Policy, history: History) -> Cause | None:
+    """A cause that was refused for a while, when nothing but too few labels can speak against it any more."""
+    for cause in history.pending:
+        if why_not(policy, history, cause) is None:
+            said = f"{cause.because} (put off since {rfc3339(cause.at)})"
+            return replace(cause, at=history.clock, because=said)
+    return None
+
+
+def evolve(history: History, event: Happening) -> History:  # noqa: C901  one case for each event
+    """The history after an event. Pure, so that a replay of the same events ends in the same history."""
+    match event:
+        case RetrainRequested():
+            return _requested(history, event)
+        case RetrainSkipped(cause=cause, reason=reason):
+            others = _without(history, cause.subject)
+            remembered = reason in PASSING and cause.trigger in LASTING
+            return replace(history, pending=(*others, cause) if remembered else others)
+        case RunFinished() | RunFailed() | RunSkipped():
+            return _ended(history, event)
+        case ModelPromoted(champion=champion) | ModelRolledBack(champion=champion):
+            if history.champion is not None and champion.epoch <= history.champion.epoch:
+                return history
+            return replace(history, champion=champion, pending=())
+        case ModelRejected(run_id=run_id):
+            return _refused(history, run_id)
+        case DriftCleared(subject=subject):
+            return replace(history, pending=_without(history, subject))
+        case PausePipeline(paused=paused):
+            return replace(history, paused=paused)
+        case PipelineApplied():
+            return replace(history, schedule_due=None)
+
+
+def _requested(history: History, event: RetrainRequested) -> History:
+    run = event.run
+    runs, cpu_seconds = _spent(history)
+    return replace(
+        history,
+        runs=run.number,
+        going=Going(run.number, event.cause),
+        last_requested=history.clock,
+        day=history.clock // DAY,
+        runs_today=runs + 1,
+        cpu_seconds_today=cpu_seconds,
+        pending=(),
+        tried=Tried(run.run_id, run.pipeline_version, event.labelled),
+    )
+
+
+def _ended(history: History, outcome: RunOutcome) -> History:
+    """The run is over and its cost is counted. A lasting cause whose run failed is as open as before."""
+    going = history.going
+    if going is None or going.number != outcome.run.number:
+        return history
+    runs, cpu_seconds = _spent(history)
+    match outcome:
+        case RunFinished(candidate=candidate):
+            cpu_seconds += candidate.cpu_seconds
+        case RunFailed(cpu_seconds=seconds):
+            cpu_seconds += seconds
+        case RunSkipped():
+            pass
+    history = replace(
+        history,
+        going=None,
+        day=history.clock // DAY,
+        runs_today=runs,
+        cpu_seconds_today=cpu_seconds,
+    )
+    if isinstance(outcome, RunFinished):
+        return history
+    if isinstance(outcome, RunFailed) and going.cause.trigger in LASTING:
+        history = replace(history, pending=(*_without(history, going.cause.subject), going.cause))
+    return _refused(history, outcome.run.run_id)
+
+
+def _refused(history: History, run_id: RunId) -> History:
+    if history.tried is None or history.tried.run_id != run_id:
+        return history
+    return replace(history, tried=replace(history.tried, refused=True))
+
+
+def _spent(history: History) -> tuple[int, float]:
+    """Runs and CPU seconds of the clock's day."""
+    if history.clock // DAY != history.day:
+        return 0, 0.0
+    return history.runs_today, history.cpu_seconds_today
+
+
+def _without(history: History, subject: str) -> tuple[Cause, ...]:
+    return tuple(cause for cause in history.pending if cause.subject != subject)

@@ -1,0 +1,1 @@
+"""Where work comes in: Kafka and HTTP."""
