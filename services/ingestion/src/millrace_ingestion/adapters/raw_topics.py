@@ -30,7 +30,13 @@ class Patience:
 class BrokerRawTopics:
     """`RawTopics` on the bus. A component: `run` keeps a producer, and makes a new one after a failure."""
 
-    def __init__(self, broker: Broker, patience: Patience, chance: Callable[[], float], backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        patience: Patience,
+        chance: Callable[[], float],
+        backoff: Backoff | None = None,
+    ) -> None:
         self.ready = asyncio.Event()
         self._broker = broker
         self._patience = patience
@@ -50,20 +56,22 @@ class BrokerRawTopics:
             except TransientError as error:
                 attempt += 1
                 delay = self._backoff.delay(attempt, self._chance)
-                logger.warning("cannot write raw topics; trying again", extra={"seconds": round(delay, 2), "reason": str(error)})
+                logger.warning(
+                    "cannot write raw topics; trying again",
+                    extra={"seconds": round(delay, 2), "reason": str(error)},
+                )
                 await asyncio.sleep(delay)
 
     async def append(self, topic: str, rows: Sequence[RawRow]) -> None:
         size = sum(len(row.value) for row in rows)
-        if self._waiting_bytes + size > self._patience.waiting_bytes > size:
+        if self._waiting_bytes and self._waiting_bytes + size > self._patience.waiting_bytes:
             raise NotAcknowledgedError("too much waits for the broker already; send again later")
         self._waiting_bytes += size
         appending = asyncio.ensure_future(self._append(topic, rows))
         appending.add_done_callback(lambda done: self._ended(done, size))
         done, _ = await asyncio.wait({appending}, timeout=self._patience.seconds)
         if not done:
-            self._failed.set()
-            raise NotAcknowledgedError(f"the broker has not acknowledged within {self._patience.seconds:g} s; send again")
+            raise self._late()
         await appending
 
     async def _session(self) -> None:
@@ -81,16 +89,34 @@ class BrokerRawTopics:
             await producer.stop()
 
     async def _append(self, topic: str, rows: Iterable[RawRow]) -> None:
-        await self.ready.wait()
-        producer = self._producer
-        assert producer is not None, "ready says that there is one"
-        outgoing = [Outgoing(topic, row.key.encode(), row.value, list(row.headers.items())) for row in rows]
-        placed = await by_partition(producer, outgoing)  # a topic that is not there is no failure of the producer
-        sends = (producer.send(place.topic, place.partition, part) for place, part in placed.items())
+        producer = await self._there()
+        outgoing = [
+            Outgoing(topic, row.key.encode(), row.value, list(row.headers.items())) for row in rows
+        ]
+        placed = await by_partition(
+            producer, outgoing
+        )  # a topic that is not there is no failure of the producer
+        sends = (
+            producer.send(place.topic, place.partition, part) for place, part in placed.items()
+        )
         for outcome in await asyncio.gather(*sends, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 self._failed.set()
                 raise outcome
+
+    async def _there(self) -> Producer:
+        try:
+            async with asyncio.timeout(self._patience.seconds):
+                while self._producer is None:
+                    await self.ready.wait()
+                return self._producer
+        except TimeoutError:
+            raise self._late() from None
+
+    def _late(self) -> NotAcknowledgedError:
+        return NotAcknowledgedError(
+            f"the broker has not acknowledged within {self._patience.seconds:g} s; send again"
+        )
 
     def _ended(self, appending: asyncio.Future[None], size: int) -> None:
         self._waiting_bytes -= size

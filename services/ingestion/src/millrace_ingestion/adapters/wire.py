@@ -3,7 +3,12 @@
 from millrace_contracts.message import Message
 from millrace_contracts.pipeline_file import pipeline_from_json
 from millrace_contracts.wire import Encoder, RawWire, WireError, WireTable
-from millrace_ingestion.domain.events import EventAccepted, EventLabelled, LabelObserved, LabelRetracted
+from millrace_ingestion.domain.events import (
+    EventAccepted,
+    EventLabelled,
+    LabelObserved,
+    LabelRetracted,
+)
 from millrace_kernel.errors import PermanentError
 from millrace_kernel.ids import derived_id
 from millrace_kernel.pipeline import Pipeline
@@ -15,7 +20,9 @@ def pipeline_applied(message: Message) -> Pipeline:
     try:
         return pipeline_from_json(applied.spec_json)
     except PermanentError as error:
-        raise WireError(f"pipeline {applied.pipeline} version {applied.version} is not understood here: {error}") from error
+        raise WireError(
+            f"pipeline {applied.pipeline} version {applied.version} is not understood here: {error}"
+        ) from error
 
 
 def event_accepted(event: EventAccepted) -> bytes:

@@ -1,14 +1,14 @@
-"""One submission in, events out; and the check that HTTP makes before it lets one in."""
+"""One submission in, events out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from millrace_ingestion.application.pipelines import Route
 from millrace_ingestion.application.ports import Ledger
-from millrace_ingestion.domain.events import Kind, Output, Submission, ValidEvent, ValidLabel
+from millrace_ingestion.domain.events import Kind, Output, Submission, ValidEvent
 from millrace_ingestion.domain.ledger import decide, evolve
-from millrace_ingestion.domain.problems import Problem, Refusal
-from millrace_ingestion.domain.validation import Rules, validate
+from millrace_ingestion.domain.problems import Refusal
+from millrace_ingestion.domain.validation import validate
 from millrace_kernel.errors import PermanentError
 
 
@@ -25,6 +25,7 @@ class Outcome:
 
 
 def on_submission(submission: Submission, routes: Sequence[Route], ledger: Ledger) -> Outcome:
+    """Offer a submission to every pipeline that reads its topic."""
     outputs: list[Output] = []
     refusals: list[str] = []
     for route in routes:
@@ -36,23 +37,14 @@ def on_submission(submission: Submission, routes: Sequence[Route], ledger: Ledge
     return Outcome(tuple(outputs), RefusedError("; ".join(refusals)) if refusals else None)
 
 
-def check(rules: Rules, submission: Submission) -> ValidEvent | ValidLabel | Refusal:
-    """What HTTP promises with its 202: the same rules, and that the label will find its event.
-
-    A label finds its event's time in the event's raw partition, and the entity is the key that leads there.
-    """
-    valid = validate(rules, submission)
-    if isinstance(valid, ValidLabel) and valid.entity is None and rules.aggregates_labels:
-        fix = "features of this pipeline aggregate labels, so send the entity that its event has"
-        return Refusal((Problem("entity", "is missing", fix),))
-    return valid
+def as_label(submission: Submission) -> Submission:
+    """Where only labels come, whatever is not a retraction is a label."""
+    return replace(submission, kind=Kind.LABEL) if submission.kind is Kind.EVENT else submission
 
 
 def _take(route: Route, submission: Submission, ledger: Ledger) -> tuple[Output, ...] | Refusal:
     rules = route.rules
-    if route.labels_only:
-        submission = as_label(submission)
-    valid = validate(rules, submission)
+    valid = validate(rules, as_label(submission) if route.labels_only else submission)
     if isinstance(valid, Refusal):
         return valid
     event_id = valid.accepted.event_id if isinstance(valid, ValidEvent) else valid.event_id
@@ -63,7 +55,3 @@ def _take(route: Route, submission: Submission, ledger: Ledger) -> tuple[Output,
             known = evolve(known, output)
         ledger.put(rules.pipeline, event_id, known)
     return outputs
-
-
-def as_label(submission: Submission) -> Submission:
-    return replace(submission, kind=Kind.LABEL) if submission.kind is Kind.EVENT else submission

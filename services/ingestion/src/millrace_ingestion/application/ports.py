@@ -20,7 +20,9 @@ class Ledger(Protocol):
 class ReadSubmission(Protocol):
     """Decodes one raw message: its value, its headers as Kafka will carry them, when it was recorded."""
 
-    def __call__(self, value: bytes, headers: Mapping[str, bytes], recorded_at: Instant, /) -> Submission:
+    def __call__(
+        self, value: bytes, headers: Mapping[str, bytes], recorded_at: Instant, /
+    ) -> Submission:
         """Raises UnreadableError, and nothing else."""
 
 

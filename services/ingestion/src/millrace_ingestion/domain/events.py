@@ -8,7 +8,13 @@ from millrace_kernel.ids import EntityId, EventId, PipelineName
 from millrace_kernel.time import Instant
 
 LabelValue = float | str  # regression: the value; binary: 0.0 or 1.0; multiclass: the class
-MAX_VALUE_BYTES = 1_000_000  # of one raw message: below Kafka's default for a record, with room for headers
+LABEL_TYPE = "millrace.label"  # a CloudEvent of this type is a label: {id, label, entity?, known_at?, event_time?}
+RETRACTION_TYPE = (
+    "millrace.label.retraction"  # takes a label back: {id, entity?, known_at?, event_time?}
+)
+MAX_VALUE_BYTES = (
+    1_000_000  # of one raw message: below Kafka's default for a record, with room for headers
+)
 NO_ENTITY = EntityId("")  # the pipeline as a whole is the one entity
 
 

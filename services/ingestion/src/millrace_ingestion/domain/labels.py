@@ -38,7 +38,10 @@ def _positive_is(positive: str) -> ReadLabel:
     def read(value: object) -> float:
         if type(value) is str:
             if value == "":
-                raise WrongValueError("is empty", f"send {shown(positive)} or another text, or null to take the label back")
+                raise WrongValueError(
+                    "is empty",
+                    f"send {shown(positive)} or another text, or null to take the label back",
+                )
             return float(value == positive)
         return read_bool(value)
 

@@ -43,7 +43,9 @@ class Known:
 NOTHING = Known()
 
 
-def decide(known: Known, valid: ValidEvent | ValidLabel, *, aggregates_labels: bool) -> tuple[Output, ...] | Refusal:
+def decide(
+    known: Known, valid: ValidEvent | ValidLabel, *, aggregates_labels: bool
+) -> tuple[Output, ...] | Refusal:
     """What a valid event or label leads to. Nothing, when all of it was known before."""
     if isinstance(valid, ValidEvent):
         return tuple(_event(known, valid, aggregates_labels))
@@ -71,12 +73,18 @@ def _event(known: Known, valid: ValidEvent, aggregates_labels: bool) -> Iterator
     happened = known.happened or Happened(accepted.event_time, accepted.entity)
     if valid.label is not None and valid.label != known.label:
         label = ValidLabel(
-            accepted.pipeline, accepted.pipeline_version, accepted.event_id, valid.label, valid.label_known_at
+            accepted.pipeline,
+            accepted.pipeline_version,
+            accepted.event_id,
+            valid.label,
+            valid.label_known_at,
         )
         yield from _outputs(label, happened if aggregates_labels else None)
 
 
-def _label(known: Known, label: ValidLabel, aggregates_labels: bool) -> tuple[Output, ...] | Refusal:
+def _label(
+    known: Known, label: ValidLabel, aggregates_labels: bool
+) -> tuple[Output, ...] | Refusal:
     if known.retracted if label.value is None else label.value == known.label:
         return ()
     if not aggregates_labels:
@@ -89,7 +97,12 @@ def _label(known: Known, label: ValidLabel, aggregates_labels: bool) -> tuple[Ou
 
 def _outputs(label: ValidLabel, happened: Happened | None) -> Iterator[Output]:
     """The label for those who train and watch; and, if `happened`, for the features of its entity."""
-    pipeline, version, event_id, value = label.pipeline, label.pipeline_version, label.event_id, label.value
+    pipeline, version, event_id, value = (
+        label.pipeline,
+        label.pipeline_version,
+        label.event_id,
+        label.value,
+    )
     if value is None:
         yield LabelRetracted(pipeline, version, event_id, label.known_at)
     else:
@@ -97,7 +110,14 @@ def _outputs(label: ValidLabel, happened: Happened | None) -> Iterator[Output]:
     if happened is not None:
         number = None if isinstance(value, str) else value
         yield EventLabelled(
-            pipeline, version, event_id, happened.entity, happened.time, label.known_at, number, retracted=value is None
+            pipeline,
+            version,
+            event_id,
+            happened.entity,
+            happened.time,
+            label.known_at,
+            number,
+            retracted=value is None,
         )
 
 
@@ -108,7 +128,11 @@ def _said(label: ValidLabel) -> Happened | None:
 
 
 def _nobody_knows_when(label: ValidLabel) -> Refusal:
-    missing = [name for name, value in (("entity", label.entity), ("event_time", label.event_time)) if value is None]
+    missing = [
+        name
+        for name, value in (("entity", label.entity), ("event_time", label.event_time))
+        if value is None
+    ]
     problem = Problem(
         missing[0],
         f"event {label.event_id!r} has not been seen in this partition, and the label does not say its {' and '.join(missing)}",

@@ -60,7 +60,11 @@ def shown(value: object) -> str:
         case str():
             return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "…")
         case int() | float():
-            text = repr(value) if not isinstance(value, int) or value.bit_length() < _SHOWN * 3 else "a huge number"
+            text = (
+                repr(value)
+                if not isinstance(value, int) or value.bit_length() < _SHOWN * 3
+                else "a huge number"
+            )
             return text
         case dict():
             return "an object"

@@ -24,7 +24,13 @@ from millrace_kernel.ids import EntityId, EventId, PipelineName
 from millrace_kernel.pipeline import EventShape, Pipeline
 from millrace_kernel.time import EARLIEST, LATEST, Duration, Instant, format_duration, rfc3339
 
-_ID, _LABEL, _ENTITY, _KNOWN_AT, _EVENT_TIME = "id", "label", "entity", "known_at", "event_time"  # of a label's object
+_ID, _LABEL, _ENTITY, _KNOWN_AT, _EVENT_TIME = (
+    "id",
+    "label",
+    "entity",
+    "known_at",
+    "event_time",
+)  # of a label's object
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,8 @@ def compile_rules(pipeline: Pipeline) -> Rules:
         version=pipeline.version,
         shape=pipeline.event,
         numbers=tuple(
-            NumberColumn(field.name, field.required, NUMBER_READERS[field.kind]) for field in pipeline.number_fields
+            NumberColumn(field.name, field.required, NUMBER_READERS[field.kind])
+            for field in pipeline.number_fields
         ),
         texts=tuple(TextColumn(field.name, field.required) for field in pipeline.text_fields),
         label_field=pipeline.label.field,
@@ -81,14 +88,22 @@ def validate(rules: Rules, submission: Submission) -> ValidEvent | ValidLabel | 
 def _event(rules: Rules, submission: Submission) -> ValidEvent | Refusal:
     body, shape, problems = submission.body, rules.shape, list[Problem]()
     event_id = _name(shape.id, _or_else(body.get(shape.id), submission.id), problems)
-    at = _event_time(shape, _or_else(body.get(shape.time), submission.time), submission.recorded_at, problems)
-    entity = NO_ENTITY if shape.entity is None else EntityId(_name(shape.entity, body.get(shape.entity), problems))
+    at = _event_time(
+        shape, _or_else(body.get(shape.time), submission.time), submission.recorded_at, problems
+    )
+    entity = (
+        NO_ENTITY
+        if shape.entity is None
+        else EntityId(_name(shape.entity, body.get(shape.entity), problems))
+    )
     numbers = _numbers(rules.numbers, body, problems)
     texts = _texts(rules.texts, body, problems)
     label = _label_within(rules, body, problems)
     if problems:
         return Refusal(tuple(problems))
-    accepted = EventAccepted(rules.pipeline, rules.version, EventId(event_id), entity, at, numbers, texts)
+    accepted = EventAccepted(
+        rules.pipeline, rules.version, EventId(event_id), entity, at, numbers, texts
+    )
     return ValidEvent(accepted, label, Instant(min(at + rules.label_delay, LATEST)))
 
 
@@ -97,7 +112,9 @@ def _label(rules: Rules, submission: Submission) -> ValidLabel | Refusal:
     body, problems = submission.body, list[Problem]()
     event_id = _name(_ID, body.get(_ID), problems)
     value = _label_apart(rules, submission, problems)
-    entity = NO_ENTITY if rules.shape.entity is None else _optional_name(body.get(_ENTITY), problems)
+    entity = (
+        NO_ENTITY if rules.shape.entity is None else _optional_name(body.get(_ENTITY), problems)
+    )
     latest = submission.recorded_at + rules.shape.max_ahead
     known_at = _optional_time(_KNOWN_AT, body.get(_KNOWN_AT), latest, problems)
     event_time = _optional_time(_EVENT_TIME, body.get(_EVENT_TIME), latest, problems)
@@ -114,7 +131,9 @@ def _label(rules: Rules, submission: Submission) -> ValidLabel | Refusal:
     )
 
 
-def _numbers(columns: tuple[NumberColumn, ...], body: dict[str, object], problems: list[Problem]) -> tuple[float, ...]:
+def _numbers(
+    columns: tuple[NumberColumn, ...], body: dict[str, object], problems: list[Problem]
+) -> tuple[float, ...]:
     values = []
     for column in columns:
         value = body.get(column.name)
@@ -130,7 +149,9 @@ def _numbers(columns: tuple[NumberColumn, ...], body: dict[str, object], problem
     return tuple(values)
 
 
-def _texts(columns: tuple[TextColumn, ...], body: dict[str, object], problems: list[Problem]) -> tuple[str, ...]:
+def _texts(
+    columns: tuple[TextColumn, ...], body: dict[str, object], problems: list[Problem]
+) -> tuple[str, ...]:
     values = []
     for column in columns:
         value = body.get(column.name)
@@ -146,7 +167,9 @@ def _texts(columns: tuple[TextColumn, ...], body: dict[str, object], problems: l
     return tuple(values)
 
 
-def _label_within(rules: Rules, body: dict[str, object], problems: list[Problem]) -> LabelValue | None:
+def _label_within(
+    rules: Rules, body: dict[str, object], problems: list[Problem]
+) -> LabelValue | None:
     """The truth in the event's own object. null or "" says "not known yet", as a file with a column for it does."""
     value = body.get(rules.label_field)
     if value is None or value == "":
@@ -154,17 +177,23 @@ def _label_within(rules: Rules, body: dict[str, object], problems: list[Problem]
     return _read_label(rules, rules.label_field, value, problems)
 
 
-def _label_apart(rules: Rules, submission: Submission, problems: list[Problem]) -> LabelValue | None:
+def _label_apart(
+    rules: Rules, submission: Submission, problems: list[Problem]
+) -> LabelValue | None:
     if submission.kind is Kind.RETRACTION:
         return None
     if _LABEL not in submission.body:
-        problems.append(Problem(_LABEL, "is missing", "send the truth, or null to take the label back"))
+        problems.append(
+            Problem(_LABEL, "is missing", "send the truth, or null to take the label back")
+        )
         return None
     value = submission.body[_LABEL]
     return None if value is None else _read_label(rules, _LABEL, value, problems)
 
 
-def _read_label(rules: Rules, field: str, value: object, problems: list[Problem]) -> LabelValue | None:
+def _read_label(
+    rules: Rules, field: str, value: object, problems: list[Problem]
+) -> LabelValue | None:
     try:
         return rules.read_label(value)
     except WrongValueError as wrong:
@@ -187,14 +216,18 @@ def _optional_name(value: object, problems: list[Problem]) -> EntityId | None:
     return None if value is None or value == "" else EntityId(_name(_ENTITY, value, problems))
 
 
-def _event_time(shape: EventShape, value: object, recorded_at: Instant, problems: list[Problem]) -> Instant:
+def _event_time(
+    shape: EventShape, value: object, recorded_at: Instant, problems: list[Problem]
+) -> Instant:
     if value is None or value == "":
         problems.append(_missing(shape.time))
         return EARLIEST
     return _time(shape.time, value, recorded_at + shape.max_ahead, problems)
 
 
-def _optional_time(field: str, value: object, latest: int, problems: list[Problem]) -> Instant | None:
+def _optional_time(
+    field: str, value: object, latest: int, problems: list[Problem]
+) -> Instant | None:
     return None if value is None or value == "" else _time(field, value, latest, problems)
 
 
@@ -227,7 +260,9 @@ def _missing(name: str) -> Problem:
 
 
 def _missing_field(name: str) -> Problem:
-    return Problem(name, "is missing", "send it, or say required: false in the pipeline file if it may be")
+    return Problem(
+        name, "is missing", "send it, or say required: false in the pipeline file if it may be"
+    )
 
 
 def _or_else(value: object, other: str | None) -> object:

@@ -9,7 +9,9 @@ from millrace_ingestion.domain.times import read_time
 from millrace_kernel.pipeline import FieldKind
 
 EXACT = 2**53  # the largest int up to which a double tells every int from its neighbour
-LONGEST_NAME = 255  # characters of an id, an entity, a class: they are keys on the bus and in every index
+LONGEST_NAME = (
+    255  # characters of an id, an entity, a class: they are keys on the bus and in every index
+)
 
 _MICROSECONDS = 1_000_000
 _BITS_OF_AN_ID = 64
@@ -25,7 +27,9 @@ def read_float(value: object) -> float:
         try:
             return float(value)
         except OverflowError:
-            raise WrongValueError("is a number beyond the range of a double", "send a smaller number") from None
+            raise WrongValueError(
+                "is a number beyond the range of a double", "send a smaller number"
+            ) from None
     raise WrongValueError(f"{shown(value)} is not a number", "send a JSON number such as 21.5")
 
 
@@ -78,13 +82,18 @@ def read_name(value: object) -> str:
         return value
     if type(value) is int:
         return _digits(value)
-    raise WrongValueError(f"{shown(value)} is neither a text nor a whole number", "send a JSON string or a whole number")
+    raise WrongValueError(
+        f"{shown(value)} is neither a text nor a whole number",
+        "send a JSON string or a whole number",
+    )
 
 
 def _digits(number: int) -> str:
     if number.bit_length() <= _BITS_OF_AN_ID:
         return str(number)
-    raise WrongValueError(f"is a number of more than {_BITS_OF_AN_ID} bits", "send it as a JSON string")
+    raise WrongValueError(
+        f"is a number of more than {_BITS_OF_AN_ID} bits", "send it as a JSON string"
+    )
 
 
 def _not_finite(value: float) -> WrongValueError:
