@@ -40,7 +40,7 @@ spec:
     - {name: hour, expr: hr}
     - {name: warm_and_dry, expr: temp * (1 - hum)}
     - {name: temp_mean_24h, agg: mean, of: temp, window: 24h}
-    - {name: temp_change, expr: "temp - lag(temp, 1)"}
+    - {name: temp_change, expr: temp - lag(temp, 1)}
     - {name: hired_mean_7d, agg: mean, of: label, window: 7d}     # only labels known by then
   label:    {field: cnt, kind: regression, delay: 1h, maturity: 1h}
   model:
@@ -168,6 +168,15 @@ class TestWhatIsRead:
         tiny = read_pipeline(SMALLEST.replace("kind: binary", "kind: binary, positive: yes"))
 
         assert tiny.label.positive == "yes"
+
+    @pytest.mark.parametrize(
+        "expression",
+        ["temp - lag(temp, 1)", "max(temp, hum, min(hr, 1))", 'if(weathersit == "UA", 1, 0)'],
+    )
+    def test_an_expression_needs_no_quotes_for_the_commas_in_its_brackets(self, expression):
+        bikes = read_pipeline(BIKES.replace("expr: hr}", f"expr: {expression}}}"))
+
+        assert bikes.features[6].expression == expression
 
     def test_json_with_escaped_pairs_is_read_as_the_character(self):
         text = SMALLEST.replace("name: tiny", 'name: tiny, owner: "\\ud83d\\ude80"')

@@ -150,6 +150,6 @@ class Follower:
             place = (message.topic, message.partition, message.offset)
             index = indexes[place] = indexes.get(place, -1) + 1
             outputs = Outputs(f"millrace/{self.name}/{message.topic}/{message.partition}", self._wire, self._tracing)
-            outgoing.append(outputs.record(reaction.event, message.cause, sequence(message.offset, index), index))
+            outgoing.append(outputs.record(reaction.event, message, sequence(message.offset, index), index))
         for place_to, part in (await by_partition(producer, outgoing)).items():
             await producer.send(place_to.topic, place_to.partition, part)

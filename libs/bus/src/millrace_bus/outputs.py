@@ -6,9 +6,10 @@ from zlib import crc32
 
 from millrace_bus.broker import Producer, TopicPartition
 from millrace_contracts import cloudevents
-from millrace_contracts.message import Cause, Outgoing
+from millrace_contracts.message import Origin, Outgoing
 from millrace_contracts.wire import WireTable
 from millrace_kernel.ids import derived_id
+from millrace_kernel.time import rfc3339
 from millrace_telemetry.tracing import Tracing
 
 
@@ -17,26 +18,31 @@ class Outputs:
 
     def __init__(self, source: str, wire: WireTable, tracing: Tracing) -> None:
         self.source = source
-        self._source_bytes = source.encode()
+        self._source_header = ("ce_source", source.encode())
         self._wire = wire
         self._tracing = tracing
 
-    def record(self, event: object, cause: Cause, sequence: bytes | None, index: int) -> Outgoing:
+    def record(self, event: object, cause: Origin, sequence: bytes | None, index: int) -> Outgoing:
         """The record of one output. `index` counts the outputs of the same cause: it makes the derived id unique."""
         encoder = self._wire.encoder(event)
-        event_id = encoder.id(event) if encoder.id else derived_id(cause.id, encoder.type, self.source, str(index))
+        cause_id = cause.id_bytes
+        if encoder.id is None:
+            event_id = derived_id(cause_id.decode(), encoder.type, self.source, str(index))
+        else:
+            event_id = encoder.id(event)
         key = encoder.key(event).encode()
+        recorded = cause.recorded_bytes
         traceparent = self._tracing.sent(encoder.trace, cause.traceparent, encoder.type, encoder.topic, event_id)
         headers = cloudevents.headers(
-            id=event_id,
-            source=self._source_bytes,
-            type=encoder.type_bytes,
-            time=encoder.time(event) if encoder.time else cause.recorded_at,
+            id=event_id.encode(),
+            source=self._source_header,
+            type=encoder.type_header,
+            time=recorded if encoder.time is None else rfc3339(encoder.time(event)).encode(),
             subject=key,
             sequence=sequence,
-            recorded_at=cause.recorded_at,
-            correlation_id=cause.correlation_id,
-            causation_id=cause.id,
+            recorded_time=recorded,
+            correlation_id=cause.correlation_bytes,
+            causation_id=cause_id,
             traceparent=traceparent,
         )
         return Outgoing(encoder.topic, key, encoder.encode(event), headers)

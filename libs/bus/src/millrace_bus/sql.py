@@ -1,7 +1,8 @@
 """A service's database: transactions, passing failures told apart from broken ones, migrations."""
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class Database:
         if self.is_sqlite and parsed.database and parsed.database != ":memory:":
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         self.engine = create_engine(url, pool_pre_ping=not self.is_sqlite, pool_size=pool_size)
+        # SQLite's own waiting for a writer sleeps up to 100 ms at a time; within a process a lock hands over at once
+        self._writing: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
         self._shown_url = parsed.render_as_string(hide_password=True)
         if self.is_sqlite:
             _prepare_sqlite(self.engine)
@@ -37,7 +40,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """All or nothing. Raises DatabaseAwayError for what may pass."""
-        with self._told(), self.engine.begin() as connection:
+        with self._writing, self._told(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -51,7 +54,7 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(scripts))
         config.set_main_option("path_separator", "os")
-        with self._told(), self.engine.begin() as connection:
+        with self._writing, self._told(), self.engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 class Batch:
     """One batch of one partition, as a service's `process` sees it."""
 
-    __slots__ = ("_brake", "_indexes", "_outputs", "_reader", "messages", "outgoing", "rejected", "state")
+    __slots__ = ("_index", "_offset", "_outputs", "_reader", "messages", "outgoing", "rejected", "state")
 
     def __init__(self, messages: Sequence[Message], state: State, outputs: Outputs, reader: str) -> None:
         self.messages = messages
@@ -40,14 +40,19 @@ class Batch:
         self.rejected: dict[int, PermanentError] = {}  # by offset
         self._outputs = outputs
         self._reader = reader
-        self._indexes: dict[int, int] = {}
+        self._offset = -1
+        self._index = 0
 
     def emit(self, message: Message, event: object) -> None:
         """Send an event on account of this message. Messages must be emitted for in the order of the batch."""
         offset = message.record.offset
-        index = self._indexes.get(offset, 0)
-        self._indexes[offset] = index + 1
-        self.outgoing.append(self._outputs.record(event, message.cause, sequence(offset, index), index))
+        if offset == self._offset:
+            self._index += 1
+        elif offset > self._offset:
+            self._offset, self._index = offset, 0
+        else:
+            raise ValueError(f"outputs must follow the batch's order: {offset} came after {self._offset}")
+        self.outgoing.append(self._outputs.record(event, message, sequence(offset, self._index), self._index))
 
     def reject(self, message: Message, error: PermanentError) -> None:
         """Put this message among the dead letters, with the reason; the stream goes on."""
@@ -265,8 +270,8 @@ class _Partition:
         for record in records:
             if record.offset < self.position:
                 continue
-            message = Message(record)
-            if self._seen(message, fences):
+            message = Message(record, is_raw=not worker._wire.is_counted)
+            if worker._wire.is_counted and self._seen(message, fences):
                 fenced += 1
                 continue
             if span := worker._tracing.process(message):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from millrace_kernel.time import Instant, parse_rfc3339
+from millrace_kernel.time import Instant, parse_rfc3339, rfc3339
 
 
 class Record(Protocol):
@@ -31,13 +31,38 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
-class Cause(msgspec.Struct, frozen=True):
+class Origin(Protocol):
+    """What an output says of its cause, as it goes into the headers: a message, or a cause that was kept."""
+
+    traceparent: str | None
+
+    @property
+    def id_bytes(self) -> bytes: ...
+    @property
+    def correlation_bytes(self) -> bytes: ...
+    @property
+    def recorded_bytes(self) -> bytes: ...
+
+
+class Cause(msgspec.Struct):
     """What an output descends from; kept beside work that ends later, so that its outcome names its cause."""
 
     id: str
     recorded_at: Instant
     correlation_id: str
     traceparent: str | None = None
+
+    @property
+    def id_bytes(self) -> bytes:
+        return self.id.encode()
+
+    @property
+    def correlation_bytes(self) -> bytes:
+        return self.correlation_id.encode()
+
+    @property
+    def recorded_bytes(self) -> bytes:
+        return rfc3339(self.recorded_at).encode()
 
     def to_text(self) -> str:
         return msgspec.json.encode(self).decode()
@@ -50,10 +75,11 @@ class Cause(msgspec.Struct, frozen=True):
 class Message:
     """One record, understood. `event` is what the wire table made of it, None for raw records."""
 
-    __slots__ = ("_recorded_at", "event", "headers", "record", "traceparent")
+    __slots__ = ("_recorded_at", "event", "headers", "is_raw", "record", "traceparent")
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, *, is_raw: bool = False) -> None:
         self.record = record
+        self.is_raw = is_raw  # a user wrote it: its headers may say anything
         self.headers: dict[str, bytes] = dict(record.headers)  # a header sent twice: the last one counts
         self.event: Any = None
         self.traceparent: str | None = None  # of the span that handles it; set by the bus when it is sampled
@@ -99,18 +125,33 @@ class Message:
     @property
     def id(self) -> str:
         """The event's id; a record without one is known by its position, which is as unique and as lasting."""
-        header = self.headers.get("ce_id")
-        return header.decode() if header else f"{self.topic}/{self.partition}/{self.offset}"
+        return self.id_bytes.decode(errors="replace")
+
+    @property
+    def id_bytes(self) -> bytes:
+        return self.headers.get("ce_id") or f"{self.topic}/{self.partition}/{self.offset}".encode()
 
     @property
     def correlation_id(self) -> str:
         """The id of what started the causal chain; what has no cause started its own."""
-        header = self.headers.get("ce_correlationid")
-        return header.decode() if header else self.id
+        return self.correlation_bytes.decode(errors="replace")
+
+    @property
+    def correlation_bytes(self) -> bytes:
+        return self.headers.get("ce_correlationid") or self.id_bytes
+
+    @property
+    def recorded_bytes(self) -> bytes:
+        """`recorded_at` as a header: the one that came, unread, or the record's time."""
+        header = None if self.is_raw else self.headers.get("ce_recordedtime")
+        return header if header else rfc3339(self.recorded_at).encode()
 
     @property
     def recorded_at(self) -> Instant:
-        """When Millrace knew: carried along from the entry, so that a replay tells history's time, not today's."""
+        """When Millrace knew: carried along from the entry, so that a replay tells history's time, not today's.
+
+        Raises ValueError where a user's header is not a time.
+        """
         if self._recorded_at is None:
             header = self.headers.get("ce_recordedtime") or self.headers.get("recordedtime")
             self._recorded_at = parse_rfc3339(header.decode()) if header else Instant(self.record.timestamp * 1_000)
@@ -122,7 +163,7 @@ class Message:
 
     def _text(self, header: str) -> str:
         value = self.headers.get(header)
-        return value.decode() if value else ""
+        return value.decode(errors="replace") if value else ""  # users' headers may hold anything
 
     def __repr__(self) -> str:
         return f"Message({self.type or 'raw'} at {self.topic}/{self.partition}/{self.offset})"

@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from millrace_contracts.catalogue import Trace, catalogue
+from millrace_contracts.cloudevents import Header
 from millrace_contracts.message import Message
 from millrace_kernel.errors import PermanentError
 from millrace_kernel.time import Instant
@@ -30,13 +31,13 @@ class Encoder:
     time: Callable[[Any], Instant] | None = None
     topic: str = field(init=False)
     trace: Trace = field(init=False)
-    type_bytes: bytes = field(init=False)
+    type_header: Header = field(init=False)
 
     def __post_init__(self) -> None:
         topic = catalogue().topic_of(self.type)
         object.__setattr__(self, "topic", topic.name)
         object.__setattr__(self, "trace", topic.events[self.type].trace)
-        object.__setattr__(self, "type_bytes", self.type.encode())
+        object.__setattr__(self, "type_header", ("ce_type", self.type.encode()))
 
 
 class WireError(PermanentError):
@@ -45,6 +46,8 @@ class WireError(PermanentError):
 
 class WireTable:
     """Decoders by CloudEvents type, encoders by domain class."""
+
+    is_counted = True  # the writers keep Millrace's `sequence`, so readers fence by it
 
     def __init__(self, decoders: Mapping[str, Decode], encoders: Iterable[Encoder] = ()) -> None:
         self._decoders = {type_name.encode(): decode for type_name, decode in decoders.items()}
@@ -83,7 +86,12 @@ class WireTable:
 
 
 class RawWire(WireTable):
-    """Every record is for this service, whatever it is: what a reader of users' own topics uses. It decodes by itself."""
+    """Every record is for this service, whatever it is: what a reader of users' own topics uses. It decodes by itself.
+
+    A user's `ce_sequence` means what the user wants ("10" may follow "9"), so nothing is fenced by it.
+    """
+
+    is_counted = False
 
     def __init__(self, encoders: Iterable[Encoder]) -> None:
         super().__init__({}, encoders)

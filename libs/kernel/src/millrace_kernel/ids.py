@@ -13,11 +13,10 @@ ModelVersionNumber = NewType("ModelVersionNumber", int)  # 1, 2, … within a pi
 # uuid5(NAMESPACE_URL, "https://millrace.dev/ids"): fixed for ever, or ids would change meaning
 _NAMESPACE = UUID("462e110f-f6b2-5f2c-8581-1843d89ccbe8").bytes
 _SEPARATOR = "\x1f"
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def derived_id(*parts: str) -> str:
     """The uuid5 of the parts (RFC 9562, section 5.5). Equal parts give the equal id, on every machine, for ever."""
-    name = _SEPARATOR.join(parts).encode()
-    digest = hashlib.sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digest[16], 16) & 3]
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+    digest = hashlib.sha1(_NAMESPACE + _SEPARATOR.join(parts).encode(), usedforsecurity=False).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:32]}"

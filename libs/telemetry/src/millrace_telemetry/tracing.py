@@ -53,7 +53,7 @@ class Tracing:
         header = message.headers.get("traceparent")
         if header is None or self._tracer is None or not header.endswith(_SAMPLED_SUFFIX):
             return None
-        sender = read_traceparent(header.decode())
+        sender = read_traceparent(header.decode(errors="replace"))
         if sender is None:
             return None
         name = message.type.rpartition(".")[2] or message.topic

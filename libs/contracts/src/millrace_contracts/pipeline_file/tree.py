@@ -25,6 +25,7 @@ from millrace_contracts.pipeline_file.problems import (
 MAX_CHARACTERS = 256 * 1024
 MAX_DEPTH = 20
 _MAX_DIGITS = 18  # what fits 64 bits, whatever the digits are
+_LONGEST_JOINED = 2000  # characters of an expression
 
 _NULL, _BOOL, _INT, _FLOAT = (
     f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float")
@@ -223,7 +224,7 @@ class _Reader:
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, object]:
         values: dict[str, object] = {}
-        for key, value in node.value:
+        for key, value in _rejoined(node):
             if not isinstance(key, yaml.ScalarNode):
                 self._note(path, "a key is a list or a mapping", "keys are plain words")
                 continue
@@ -259,6 +260,40 @@ class _Reader:
                 path, f"{shown(text)} is not what its tag says", "write the value without a tag"
             )
             return None
+
+
+def _rejoined(node: yaml.MappingNode) -> list[tuple[yaml.Node, yaml.Node]]:
+    """The pairs of a mapping, with `{expr: lag(temp, 1)}` as it is meant: in braces, YAML ends an unquoted value at the
+    comma and takes `1)` for a key. A value whose bracket is open takes such a key back."""
+    pairs: list[tuple[yaml.Node, yaml.Node]] = []
+    for key, value in node.value:
+        if node.flow_style and pairs and _is_open(pairs[-1][1]) and _is_piece(key, value):
+            name, before = pairs[-1]
+            text = f"{before.value}, {key.value}"
+            pairs[-1] = (name, yaml.ScalarNode(_TEXT, text, before.start_mark, key.end_mark))
+        else:
+            pairs.append((key, value))
+    return pairs
+
+
+def _is_open(node: yaml.Node) -> bool:
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    return (
+        plain
+        and len(node.value) < _LONGEST_JOINED
+        and node.value.count("(") > node.value.count(")")
+    )
+
+
+def _is_piece(key: yaml.Node, value: yaml.Node) -> bool:
+    """A key that stands alone, as what follows a comma does."""
+    return (
+        isinstance(key, yaml.ScalarNode)
+        and key.style is None
+        and isinstance(value, yaml.ScalarNode)
+        and value.tag == _NULL
+        and not value.value
+    )
 
 
 def _text(tree: Tree, text: str, path: Path) -> str:
