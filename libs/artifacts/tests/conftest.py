@@ -95,7 +95,9 @@ def an_artifact() -> Callable[..., Artifact]:
             "model": a_model(),
             "measured": a_model(onnx=linear_onnx([90.0, -9.0, -45.0], 18.0)),
             "metrics": {"rmse": 2.5, "mae": 1.5},
-            "learnt": Learnt(rows=100, since_us=1_000, until_us=2_000, holdout_rows=20),
+            "learnt": Learnt(
+                rows=100, since_us=1_000, until_us=2_000, holdout_rows=20, measured_until_us=1_800
+            ),
             "libraries": {"onnx": "1.23.2"},
             "examples": (
                 Example((0.5, 0.2), ("clear",), 68.0, ()),

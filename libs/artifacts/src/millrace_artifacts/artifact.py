@@ -106,12 +106,16 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """The rows that the answering model learnt: how many, and the event times of the first and last (microseconds)."""
+    """The rows that the answering model learnt: how many, and the event times of the first and last (microseconds).
+
+    The metrics are over `holdout_rows` rows; the measured model learnt up to `measured_until_us`, before the first of them.
+    """
 
     rows: int
     since_us: int
     until_us: int
-    holdout_rows: int  # how many of the newest rows the metrics are over
+    holdout_rows: int
+    measured_until_us: int
 
 
 @dataclass(frozen=True, slots=True)

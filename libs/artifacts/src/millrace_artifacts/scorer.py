@@ -56,7 +56,7 @@ class Run(Protocol):
     def __call__(self, matrix: Matrix, /) -> Any: ...  # noqa: ANN401 - whatever array the library makes
 
 
-def loadscorer_of(artifact: Artifact) -> Scorer:
+def load_scorer(artifact: Artifact) -> Scorer:
     """The model that answers, after it has passed its own examples.
 
     Raises UnreadableArtifactError when the library refuses the model, ExamplesDifferError when it answers otherwise

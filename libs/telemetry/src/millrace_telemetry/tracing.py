@@ -118,7 +118,8 @@ class Tracing:
 
     def _chosen(self, event_id: str) -> bool:
         """By the id and the ratio alone, so that an event handled again is sampled again."""
-        return self._bound > 0 and int(event_id.replace("-", "")[-16:], 16) < self._bound
+        # the first half of a uuid5: its second half begins with the variant, which is no chance
+        return self._bound > 0 and int(event_id.replace("-", "")[:16], 16) < self._bound
 
 
 def finish(span: Span, error: BaseException | None = None) -> None:
