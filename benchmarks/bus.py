@@ -30,6 +30,7 @@ from millrace_local.install import kafka_jars
 from millrace_local.kafka import LocalKafka
 from millrace_local.ports import free_ports
 from millrace_local.process import start
+from millrace_service.process import spare_the_collector
 from millrace_testkit.counting import WIRE, Counting, PairCodec, seen_record
 
 EVENTS, FEATURES = "millrace.events", "millrace.features"
@@ -188,6 +189,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     if options.contender:
+        spare_the_collector()  # as every service does, and for both contenders
         work = CONTENDERS[options.contender](options.bootstrap, options.events, options.folder)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             print(runner.run(work))

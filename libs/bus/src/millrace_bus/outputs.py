@@ -5,12 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from zlib import crc32
 
 from millrace_bus.broker import Producer, TopicPartition
-from millrace_contracts import cloudevents
+from millrace_contracts.catalogue import Trace
+from millrace_contracts.cloudevents import CONTENT_TYPE, SPEC_VERSION
 from millrace_contracts.message import Origin, Outgoing
 from millrace_contracts.wire import WireTable
-from millrace_kernel.ids import derived_id
+from millrace_kernel.ids import DerivedIds
 from millrace_kernel.time import rfc3339
 from millrace_telemetry.tracing import Tracing
+
+_REMEMBERED_INDEXES = 8
 
 
 class Outputs:
@@ -21,31 +24,43 @@ class Outputs:
         self._source_header = ("ce_source", source.encode())
         self._wire = wire
         self._tracing = tracing
+        self._ids: dict[tuple[str, int], DerivedIds] = {}
 
     def record(self, event: object, cause: Origin, sequence: bytes | None, index: int) -> Outgoing:
         """The record of one output. `index` counts the outputs of the same cause: it makes the derived id unique."""
         encoder = self._wire.encoder(event)
         cause_id = cause.id_bytes
-        if encoder.id is None:
-            event_id = derived_id(cause_id.decode(), encoder.type, self.source, str(index))
-        else:
-            event_id = encoder.id(event)
+        event_id = self._derived(encoder.type, index).of(cause_id) if encoder.id is None else encoder.id(event)
         key = encoder.key(event).encode()
         recorded = cause.recorded_bytes
-        traceparent = self._tracing.sent(encoder.trace, cause.traceparent, encoder.type, encoder.topic, event_id)
-        headers = cloudevents.headers(
-            id=event_id.encode(),
-            source=self._source_header,
-            type=encoder.type_header,
-            time=recorded if encoder.time is None else rfc3339(encoder.time(event)).encode(),
-            subject=key,
-            sequence=sequence,
-            recorded_time=recorded,
-            correlation_id=cause.correlation_bytes,
-            causation_id=cause_id,
-            traceparent=traceparent,
-        )
+        headers = [
+            SPEC_VERSION,
+            ("ce_id", event_id.encode()),
+            self._source_header,
+            encoder.type_header,
+            ("ce_time", recorded if encoder.time is None else rfc3339(encoder.time(event)).encode()),
+            ("ce_subject", key),
+            CONTENT_TYPE,
+            ("ce_recordedtime", recorded),
+            ("ce_correlationid", cause.correlation_bytes),
+            ("ce_causationid", cause_id),
+        ]
+        if sequence is not None:
+            headers.append(("ce_sequence", sequence))
+        if cause.traceparent is not None or encoder.trace is not Trace.FOLLOW:
+            traceparent = self._tracing.sent(encoder.trace, cause.traceparent, encoder.type, encoder.topic, event_id)
+            if traceparent is not None:
+                trace = traceparent.encode()
+                headers += (("traceparent", trace), ("ce_traceparent", trace))
         return Outgoing(encoder.topic, key, encoder.encode(event), headers)
+
+    def _derived(self, event_type: str, index: int) -> DerivedIds:
+        ids = self._ids.get((event_type, index))
+        if ids is None:
+            ids = DerivedIds(self.source, event_type, str(index))
+            if index < _REMEMBERED_INDEXES:
+                self._ids[event_type, index] = ids
+        return ids
 
 
 async def by_partition(producer: Producer, messages: Iterable[Outgoing]) -> Mapping[TopicPartition, Sequence[Outgoing]]:

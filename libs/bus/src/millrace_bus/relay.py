@@ -12,6 +12,7 @@ from millrace_bus.broker import Broker, Producer
 from millrace_bus.ledger import Ledger
 from millrace_bus.outputs import by_partition
 from millrace_bus.retry import Backoff
+from millrace_bus.session import undisturbed
 from millrace_bus.sql import Database
 from millrace_contracts.message import Outgoing
 from millrace_kernel.errors import TransientError
@@ -76,7 +77,7 @@ class Relay:
                 await asyncio.sleep(delay)
 
     async def _drain(self, producer: Producer) -> None:
-        while owed := await asyncio.to_thread(self._owed):
+        while owed := await undisturbed(asyncio.to_thread(self._owed)):
             placed = await by_partition(producer, (message for _, message in owed))
             outcomes = await asyncio.gather(
                 *(producer.send(place.topic, place.partition, part) for place, part in placed.items()),
@@ -85,7 +86,7 @@ class Relay:
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
-            await asyncio.to_thread(self._paid, [number for number, _ in owed])
+            await undisturbed(asyncio.to_thread(self._paid, [number for number, _ in owed]))
             for place, part in placed.items():
                 self._metrics.produced.labels(place.topic).inc(len(part))
         self._waiting = 0

@@ -267,18 +267,19 @@ class _Partition:
         fences: dict[bytes, bytes] = {}
         messages, spans, fenced = [], [], 0
         rejected: list[tuple[Message, PermanentError]] = []
+        wire, trace, is_counted = worker._wire, worker._tracing.process, worker._wire.is_counted
         for record in records:
             if record.offset < self.position:
                 continue
-            message = Message(record, is_raw=not worker._wire.is_counted)
-            if worker._wire.is_counted and self._seen(message, fences):
+            message = Message(record, not is_counted)
+            if is_counted and self._seen(message, fences):
                 fenced += 1
                 continue
-            if span := worker._tracing.process(message):
+            if "traceparent" in message.headers and (span := trace(message)):
                 message.traceparent = write_traceparent(span.get_span_context())
                 spans.append(span)
             try:
-                if worker._wire.decode(message):
+                if wire.decode(message):
                     messages.append(message)
             except PermanentError as error:
                 rejected.append((message, error))

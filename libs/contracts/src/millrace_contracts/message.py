@@ -77,7 +77,7 @@ class Message:
 
     __slots__ = ("_recorded_at", "event", "headers", "is_raw", "record", "traceparent")
 
-    def __init__(self, record: Record, *, is_raw: bool = False) -> None:
+    def __init__(self, record: Record, is_raw: bool = False) -> None:  # noqa: FBT001, FBT002  made a million times a minute
         self.record = record
         self.is_raw = is_raw  # a user wrote it: its headers may say anything
         self.headers: dict[str, bytes] = dict(record.headers)  # a header sent twice: the last one counts

@@ -78,11 +78,11 @@ class WireTable:
         return True
 
     def encoder(self, event: object) -> Encoder:
-        try:
-            return self._encoders[type(event)]
-        except KeyError:
+        encoder = self._encoders.get(type(event))
+        if encoder is None:
             known = ", ".join(sorted(kind.__name__ for kind in self._encoders))
-            raise TypeError(f"the wire table writes no {type(event).__name__}; it writes {known}") from None
+            raise TypeError(f"the wire table writes no {type(event).__name__}; it writes {known}")
+        return encoder
 
 
 class RawWire(WireTable):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import random
 import signal
@@ -64,12 +65,20 @@ def run(settings: PlatformSettings, name: str, build: Callable[[], Awaitable[Ser
     sys.exit(1 if failed else 0)
 
 
+def spare_the_collector() -> None:
+    """Let the garbage collector look less often: messages are many, short-lived and free of cycles (a fifth of the time)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
+
+
 async def _live(build: Callable[[], Awaitable[Service]]) -> bool:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     service = await build()
+    spare_the_collector()
     work = asyncio.ensure_future(_work(service))
     stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)

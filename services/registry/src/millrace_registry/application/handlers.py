@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from millrace_kernel.errors import TransientError
 from millrace_kernel.ids import PipelineName
+from millrace_kernel.pipeline import Pipeline
 from millrace_kernel.time import Instant
-from millrace_registry.application.ports import Pipelines, Versions
+from millrace_registry.application.ports import FileOvertakenError, Pipelines, Versions
 from millrace_registry.domain import pipelines as files
 from millrace_registry.domain import promotion
 from millrace_registry.domain.errors import UnknownPipelineError
@@ -25,10 +25,6 @@ from millrace_registry.domain.events import (
 from millrace_registry.domain.models import evolve
 
 
-class FileOvertakenError(TransientError):
-    """Another file of this pipeline was applied meanwhile; hold the new one against that and apply it again."""
-
-
 def on_apply(command: ApplyPipeline, pipelines: Pipelines) -> Iterator[PipelineApplied]:
     """A file comes into force as the next version. Raises FileOvertakenError when it was held against an older one."""
     state = pipelines.of(command.file.name)
@@ -46,10 +42,10 @@ def on_training_completed(
     event: TrainingCompleted, pipelines: Pipelines, versions: Versions
 ) -> Iterator[Change]:
     """A candidate is registered, and rejected, promoted or left to a person. A run is registered once."""
-    state = _known(pipelines, event.pipeline)
+    file = _known(pipelines, event.pipeline)
     if versions.of_run(event.pipeline, event.run_id) is not None:
         return
-    changes = promotion.on_candidate(versions.of(event.pipeline), event, state.file)
+    changes = promotion.on_candidate(versions.of(event.pipeline), event, file)
     yield from _kept(versions, event.pipeline, changes, event.id, event.at)
 
 
@@ -126,12 +122,12 @@ def on_pause(command: PausePipeline, pipelines: Pipelines, versions: Versions) -
         pass  # kept, and not published
 
 
-def _known(pipelines: Pipelines, name: PipelineName) -> files.Applied:
-    """The pipeline's files. The registry applies them itself, so one that it does not know is not on its way."""
-    state = pipelines.of(name)
-    if state is None:
+def _known(pipelines: Pipelines, name: PipelineName) -> Pipeline:
+    """The file in force. The registry applies files itself, so a pipeline that it does not know is not on its way."""
+    file = pipelines.in_force(name)
+    if file is None:
         raise UnknownPipelineError(name)
-    return state
+    return file
 
 
 def _kept(

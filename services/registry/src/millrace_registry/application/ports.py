@@ -2,7 +2,9 @@
 
 from typing import Protocol
 
+from millrace_kernel.errors import TransientError
 from millrace_kernel.ids import ModelVersionNumber, PipelineName, RunId
+from millrace_kernel.pipeline import Pipeline
 from millrace_kernel.time import Instant
 from millrace_registry.domain.events import (
     ApplyPipeline,
@@ -15,13 +17,21 @@ from millrace_registry.domain.models import Models
 from millrace_registry.domain.pipelines import Applied
 
 
+class FileOvertakenError(TransientError):
+    """Another file of this pipeline was applied meanwhile; hold the new one against that and apply it again."""
+
+
 class Pipelines(Protocol):
     """The pipeline files in force, and those before them."""
 
     def of(self, name: PipelineName) -> Applied | None:
-        """The pipeline's files; None when nobody has applied any. Nobody else changes the pipeline meanwhile."""
+        """All its files; None when nobody has applied any. Nobody else changes the pipeline meanwhile."""
 
-    def put(self, event: PipelineApplied, command: ApplyPipeline) -> None: ...
+    def in_force(self, name: PipelineName) -> Pipeline | None:
+        """Its newest file alone; None when nobody has applied any."""
+
+    def put(self, event: PipelineApplied, command: ApplyPipeline) -> None:
+        """Keep the next version. Raises FileOvertakenError when somebody else has kept it first."""
 
 
 class Versions(Protocol):

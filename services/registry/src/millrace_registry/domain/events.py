@@ -103,6 +103,17 @@ class PausePipeline:
 
 
 @dataclass(frozen=True, slots=True)
+class Retrain:
+    """A person asks for a run: passed on over HTTP, and training's to answer."""
+
+    pipeline: PipelineName
+    actor: str
+    reason: str
+    id: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentFailed:
     """Serving could not load the version of this epoch."""
 
@@ -222,6 +233,7 @@ class PromotionsPaused:
     paused: bool
 
 
+Command = ApprovePromotion | RejectPromotion | RollBack | PausePipeline | Retrain
 Change = (
     ModelRegistered
     | ModelRejected

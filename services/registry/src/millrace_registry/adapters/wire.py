@@ -1,0 +1,345 @@
+"""Between the bytes on the bus and the registry's own events."""
+
+from collections.abc import Sequence
+
+from google.protobuf.message import Message as ProtoMessage
+
+from millrace_contracts.message import Message
+from millrace_contracts.pipeline_file import pipeline_to_json
+from millrace_contracts.wire import Encoder, WireTable
+from millrace_kernel.ids import ModelVersionNumber, PipelineName, RunId
+from millrace_kernel.pipeline import Pipeline
+from millrace_kernel.time import Instant
+from millrace_proto.v1.commands_pb2 import ApprovePromotion as ApprovePromotionProto
+from millrace_proto.v1.commands_pb2 import PausePipeline as PausePipelineProto
+from millrace_proto.v1.commands_pb2 import RejectPromotion as RejectPromotionProto
+from millrace_proto.v1.commands_pb2 import Retrain as RetrainProto
+from millrace_proto.v1.commands_pb2 import RollBack as RollBackProto
+from millrace_proto.v1.deployments_pb2 import DeploymentFailed as DeploymentFailedProto
+from millrace_proto.v1.models_pb2 import ApprovalRequested as ApprovalRequestedProto
+from millrace_proto.v1.models_pb2 import GateVerdict as GateVerdictProto
+from millrace_proto.v1.models_pb2 import ModelPromoted as ModelPromotedProto
+from millrace_proto.v1.models_pb2 import ModelRegistered as ModelRegisteredProto
+from millrace_proto.v1.models_pb2 import ModelRejected as ModelRejectedProto
+from millrace_proto.v1.models_pb2 import ModelRetired as ModelRetiredProto
+from millrace_proto.v1.models_pb2 import ModelRolledBack as ModelRolledBackProto
+from millrace_proto.v1.pipelines_pb2 import PipelineApplied as PipelineAppliedProto
+from millrace_proto.v1.training_pb2 import TrainingCompleted as TrainingCompletedProto
+from millrace_registry.domain.events import (
+    ApprovalRequested,
+    ApprovePromotion,
+    Change,
+    Command,
+    DeploymentFailed,
+    ModelPromoted,
+    ModelRegistered,
+    ModelRejected,
+    ModelRetired,
+    ModelRolledBack,
+    PausePipeline,
+    PipelineApplied,
+    RejectPromotion,
+    Retrain,
+    RollBack,
+    TrainingCompleted,
+    Verdict,
+)
+
+LONGEST_ID = 400  # characters; what the tables' keys have room for
+EARLIER_BYTES = 700_000  # of earlier files in one message: with the rest it stays below the 1 MB that brokers take
+
+
+def _storable(message: Message, proto: ProtoMessage) -> None:
+    """Raise ValueError for what bytes can say and a database cannot keep: NUL in a text, an id without end."""
+    values = {field.name: value for field, value in proto.ListFields() if isinstance(value, str)}
+    for name, value in (values | {"ce_id": message.id}).items():
+        if "\0" in value:
+            raise ValueError(f"{name} holds a NUL character")
+        if name in ("pipeline", "run_id", "cause_id", "ce_id") and len(value) > LONGEST_ID:
+            raise ValueError(f"{name} has {len(value)} characters; at most {LONGEST_ID} are kept")
+
+
+def training_completed(message: Message) -> TrainingCompleted:
+    proto = TrainingCompletedProto.FromString(message.value)
+    _storable(message, proto)
+    return TrainingCompleted(
+        pipeline=PipelineName(proto.pipeline),
+        pipeline_version=proto.pipeline_version,
+        run_id=RunId(proto.run_id),
+        run_number=proto.run_number,
+        trigger=proto.trigger,
+        cause_id=proto.cause_id,
+        algorithm=proto.algorithm,
+        parameters_json=proto.parameters_json,
+        artifact_uri=proto.artifact_uri,
+        artifact_sha256=proto.artifact_sha256,
+        dataset_uri=proto.dataset_uri,
+        dataset_sha256=proto.dataset_sha256,
+        train_rows=proto.train_rows,
+        holdout_rows=proto.holdout_rows,
+        metrics=dict(proto.metrics),
+        champion_metrics=dict(proto.champion_metrics),
+        champion_version=ModelVersionNumber(proto.champion_version),
+        better_probability=proto.better_probability,
+        reference_profile=proto.reference_profile,
+        fit_seconds=proto.fit_seconds,
+        cpu_seconds=proto.cpu_seconds,
+        as_of=Instant(proto.as_of_us),
+        id=message.id,
+        at=message.recorded_at,
+    )
+
+
+def approve_promotion(message: Message) -> ApprovePromotion:
+    proto = ApprovePromotionProto.FromString(message.value)
+    _storable(message, proto)
+    name, version = PipelineName(proto.pipeline), ModelVersionNumber(proto.version)
+    return ApprovePromotion(
+        name, version, proto.actor, proto.reason, message.id, message.recorded_at
+    )
+
+
+def reject_promotion(message: Message) -> RejectPromotion:
+    proto = RejectPromotionProto.FromString(message.value)
+    _storable(message, proto)
+    name, version = PipelineName(proto.pipeline), ModelVersionNumber(proto.version)
+    return RejectPromotion(
+        name, version, proto.actor, proto.reason, message.id, message.recorded_at
+    )
+
+
+def roll_back(message: Message) -> RollBack:
+    proto = RollBackProto.FromString(message.value)
+    _storable(message, proto)
+    name, version = PipelineName(proto.pipeline), ModelVersionNumber(proto.version)
+    return RollBack(name, version, proto.actor, proto.reason, message.id, message.recorded_at)
+
+
+def pause_pipeline(message: Message) -> PausePipeline:
+    proto = PausePipelineProto.FromString(message.value)
+    _storable(message, proto)
+    name = PipelineName(proto.pipeline)
+    return PausePipeline(
+        name, proto.paused, proto.actor, proto.reason, message.id, message.recorded_at
+    )
+
+
+def deployment_failed(message: Message) -> DeploymentFailed:
+    proto = DeploymentFailedProto.FromString(message.value)
+    _storable(message, proto)
+    name, version = PipelineName(proto.pipeline), ModelVersionNumber(proto.version)
+    return DeploymentFailed(
+        name, version, proto.epoch, proto.instance, proto.reason, message.id, message.recorded_at
+    )
+
+
+def encode_pipeline_applied(event: PipelineApplied) -> bytes:
+    return PipelineAppliedProto(
+        pipeline=event.pipeline,
+        version=event.file.version,
+        spec_json=pipeline_to_json(event.file),
+        spec_sha256=event.digest,
+        earlier_spec_json=_newest_that_fit(event.earlier),
+    ).SerializeToString(deterministic=True)
+
+
+def _newest_that_fit(earlier: Sequence[Pipeline]) -> list[str]:
+    texts: list[str] = []
+    room = EARLIER_BYTES
+    for file in reversed(earlier):
+        text = pipeline_to_json(file)
+        room -= len(text.encode())
+        if room < 0:
+            break
+        texts.append(text)
+    return texts[::-1]
+
+
+def encode_model_registered(event: ModelRegistered) -> bytes:
+    training = event.model.training
+    return ModelRegisteredProto(
+        pipeline=event.pipeline,
+        version=event.model.version,
+        run_id=training.run_id,
+        algorithm=training.algorithm,
+        artifact_uri=training.artifact_uri,
+        artifact_sha256=training.artifact_sha256,
+        metrics=training.metrics,
+    ).SerializeToString(deterministic=True)
+
+
+def encode_model_rejected(event: ModelRejected) -> bytes:
+    return ModelRejectedProto(
+        pipeline=event.pipeline,
+        version=event.version,
+        run_id=event.run_id,
+        reason=event.reason,
+        verdicts=_verdicts(event.verdicts),
+    ).SerializeToString(deterministic=True)
+
+
+def encode_approval_requested(event: ApprovalRequested) -> bytes:
+    return ApprovalRequestedProto(
+        pipeline=event.pipeline, version=event.version, verdicts=_verdicts(event.verdicts)
+    ).SerializeToString(deterministic=True)
+
+
+def encode_model_promoted(event: ModelPromoted) -> bytes:
+    training = event.model.training
+    return ModelPromotedProto(
+        pipeline=event.pipeline,
+        pipeline_version=training.pipeline_version,
+        version=event.model.version,
+        epoch=event.epoch,
+        previous_version=event.previous,
+        run_id=training.run_id,
+        trigger=training.trigger,
+        cause_id=training.cause_id,
+        algorithm=training.algorithm,
+        artifact_uri=training.artifact_uri,
+        artifact_sha256=training.artifact_sha256,
+        metrics=training.metrics,
+        reference_profile=training.reference_profile,
+        verdicts=_verdicts(event.verdicts),
+    ).SerializeToString(deterministic=True)
+
+
+def encode_model_rolled_back(event: ModelRolledBack) -> bytes:
+    training = event.model.training
+    return ModelRolledBackProto(
+        pipeline=event.pipeline,
+        pipeline_version=training.pipeline_version,
+        version=event.model.version,
+        epoch=event.epoch,
+        previous_version=event.previous,
+        reason=event.reason,
+        algorithm=training.algorithm,
+        artifact_uri=training.artifact_uri,
+        artifact_sha256=training.artifact_sha256,
+        metrics=training.metrics,
+        reference_profile=training.reference_profile,
+    ).SerializeToString(deterministic=True)
+
+
+def encode_model_retired(event: ModelRetired) -> bytes:
+    retired = ModelRetiredProto(pipeline=event.pipeline, version=event.version, reason=event.reason)
+    return retired.SerializeToString(deterministic=True)
+
+
+def _verdicts(verdicts: Sequence[Verdict]) -> list[GateVerdictProto]:
+    return [
+        GateVerdictProto(gate=one.gate, passed=one.passed, evidence=one.evidence)
+        for one in verdicts
+    ]
+
+
+def encode_version_command(event: ApprovePromotion | RejectPromotion | RollBack) -> bytes:
+    """The three commands about a version have the same fields."""
+    kinds = {
+        ApprovePromotion: ApprovePromotionProto,
+        RejectPromotion: RejectPromotionProto,
+        RollBack: RollBackProto,
+    }
+    proto = kinds[type(event)](
+        pipeline=event.pipeline, version=event.version, actor=event.actor, reason=event.reason
+    )
+    return proto.SerializeToString(deterministic=True)
+
+
+def encode_pause_pipeline(event: PausePipeline) -> bytes:
+    return PausePipelineProto(
+        pipeline=event.pipeline, paused=event.paused, actor=event.actor, reason=event.reason
+    ).SerializeToString(deterministic=True)
+
+
+def encode_retrain(event: Retrain) -> bytes:
+    proto = RetrainProto(pipeline=event.pipeline, actor=event.actor, reason=event.reason)
+    return proto.SerializeToString(deterministic=True)
+
+
+def _pipeline(event: PipelineApplied | Change | Command) -> str:
+    """Every topic that the registry writes is keyed by pipeline."""
+    return event.pipeline
+
+
+def _id(event: Command) -> str:
+    return event.id
+
+
+WIRE = WireTable(
+    decoders={
+        "millrace.v1.TrainingCompleted": training_completed,
+        "millrace.v1.ApprovePromotion": approve_promotion,
+        "millrace.v1.RejectPromotion": reject_promotion,
+        "millrace.v1.RollBack": roll_back,
+        "millrace.v1.PausePipeline": pause_pipeline,
+        "millrace.v1.DeploymentFailed": deployment_failed,
+    },
+    encoders=[
+        Encoder(
+            PipelineApplied,
+            "millrace.v1.PipelineApplied",
+            key=_pipeline,
+            encode=encode_pipeline_applied,
+        ),
+        Encoder(
+            ModelRegistered,
+            "millrace.v1.ModelRegistered",
+            key=_pipeline,
+            encode=encode_model_registered,
+        ),
+        Encoder(
+            ModelRejected, "millrace.v1.ModelRejected", key=_pipeline, encode=encode_model_rejected
+        ),
+        Encoder(
+            ApprovalRequested,
+            "millrace.v1.ApprovalRequested",
+            key=_pipeline,
+            encode=encode_approval_requested,
+        ),
+        Encoder(
+            ModelPromoted, "millrace.v1.ModelPromoted", key=_pipeline, encode=encode_model_promoted
+        ),
+        Encoder(
+            ModelRolledBack,
+            "millrace.v1.ModelRolledBack",
+            key=_pipeline,
+            encode=encode_model_rolled_back,
+        ),
+        Encoder(
+            ModelRetired, "millrace.v1.ModelRetired", key=_pipeline, encode=encode_model_retired
+        ),
+    ],
+)
+
+# What people ask for over the registry's HTTP goes the way of every command: through the topic.
+COMMANDS = WireTable(
+    decoders={},
+    encoders=[
+        Encoder(
+            ApprovePromotion,
+            "millrace.v1.ApprovePromotion",
+            key=_pipeline,
+            encode=encode_version_command,
+            id=_id,
+        ),
+        Encoder(
+            RejectPromotion,
+            "millrace.v1.RejectPromotion",
+            key=_pipeline,
+            encode=encode_version_command,
+            id=_id,
+        ),
+        Encoder(
+            RollBack, "millrace.v1.RollBack", key=_pipeline, encode=encode_version_command, id=_id
+        ),
+        Encoder(
+            PausePipeline,
+            "millrace.v1.PausePipeline",
+            key=_pipeline,
+            encode=encode_pause_pipeline,
+            id=_id,
+        ),
+        Encoder(Retrain, "millrace.v1.Retrain", key=_pipeline, encode=encode_retrain, id=_id),
+    ],
+)

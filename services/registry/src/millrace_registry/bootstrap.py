@@ -1,0 +1,90 @@
+"""The one place where the registry's ports get their adapters."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from millrace_bus.broker import Broker
+from millrace_bus.sql import Database
+from millrace_bus.unit import SqlHandler, inject
+from millrace_contracts.wire import WireTable
+from millrace_kernel.clock import SystemClock
+from millrace_kernel.time import Clock
+from millrace_registry.adapters import migrations
+from millrace_registry.adapters.commands import BusCommands
+from millrace_registry.adapters.sql import SqlPipelines, SqlVersions
+from millrace_registry.adapters.views import SqlViews
+from millrace_registry.adapters.wire import WIRE
+from millrace_registry.application import handlers
+from millrace_registry.application.views import Views
+from millrace_registry.domain.events import (
+    ApplyPipeline,
+    ApprovePromotion,
+    DeploymentFailed,
+    PausePipeline,
+    RejectPromotion,
+    RollBack,
+    TrainingCompleted,
+)
+from millrace_registry.settings import Settings
+from millrace_telemetry.exporting import tracing
+from millrace_telemetry.metrics import BusMetrics
+from millrace_telemetry.tracing import Tracing
+
+NAME = "registry"
+MIGRATIONS = Path(migrations.__file__).parent
+
+_BOTH = {"pipelines": SqlPipelines, "versions": SqlVersions}
+HANDLERS: Mapping[type, SqlHandler] = {
+    ApplyPipeline: inject(handlers.on_apply, pipelines=SqlPipelines),
+    TrainingCompleted: inject(handlers.on_training_completed, **_BOTH),
+    ApprovePromotion: inject(handlers.on_approve, **_BOTH),
+    RejectPromotion: inject(handlers.on_reject, **_BOTH),
+    RollBack: inject(handlers.on_roll_back, **_BOTH),
+    PausePipeline: inject(handlers.on_pause, **_BOTH),
+    DeploymentFailed: inject(handlers.on_deployment_failed, **_BOTH),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the entrypoints stand on."""
+
+    settings: Settings
+    broker: Broker
+    clock: Clock
+    database: Database
+    wire: WireTable
+    handlers: Mapping[type, SqlHandler]
+    views: Views
+    commands: BusCommands
+    chance: Callable[[], float]
+    tracing: Tracing
+    metrics: BusMetrics
+
+
+def assemble(
+    settings: Settings, broker: Broker, *, chance: Callable[[], float], clock: Clock | None = None
+) -> Parts:
+    """Put the real adapters into the ports, and bring the database's schema up to date: call it in a thread."""
+    database = Database(settings.database)
+    database.migrate(MIGRATIONS)
+    traces = tracing(
+        NAME,
+        settings.otel_traces_exporter,
+        zipkin_endpoint=settings.otel_exporter_zipkin_endpoint,
+        sampling_ratio=settings.otel_traces_sampler_arg,
+    )
+    return Parts(
+        settings=settings,
+        broker=broker,
+        clock=clock or SystemClock(),
+        database=database,
+        wire=WIRE,
+        handlers=HANDLERS,
+        views=SqlViews(database),
+        commands=BusCommands(broker, traces),
+        chance=chance,
+        tracing=traces,
+        metrics=BusMetrics(),
+    )
