@@ -1,6 +1,5 @@
 """From what a handler yields to what is written: ids, sequence, causality and trace context, decided in one place."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from zlib import crc32
 
@@ -65,12 +64,11 @@ class Outputs:
 
 async def by_partition(producer: Producer, messages: Iterable[Outgoing]) -> Mapping[TopicPartition, Sequence[Outgoing]]:
     """Each message's place, by its key. CRC-32 as librdkafka's default, so that other clients find the same partition."""
-    counts: dict[str, int] = {}
-    placed: dict[TopicPartition, list[Outgoing]] = defaultdict(list)
+    topics: dict[str, list[list[Outgoing]]] = {}
     for message in messages:
         topic = message.topic
-        count = counts.get(topic)
-        if count is None:
-            count = counts[topic] = await producer.partitions(topic)
-        placed[TopicPartition(topic, crc32(message.key or b"") % count)].append(message)
-    return placed
+        parts = topics.get(topic)
+        if parts is None:
+            parts = topics[topic] = [[] for _ in range(await producer.partitions(topic))]
+        parts[crc32(message.key or b"") % len(parts)].append(message)
+    return {TopicPartition(topic, number): part for topic, parts in topics.items() for number, part in enumerate(parts) if part}

@@ -270,9 +270,10 @@ class SqlWorker(RebalanceListener):
 
     async def _tell_group(self, consumer: Consumer) -> None:
         now = time.monotonic()
-        if self._positions and now - self._told_group > self._settings.group_commit_seconds:
+        told = {place: position for place, position in self._positions.items() if position}
+        if told and now - self._told_group > self._settings.group_commit_seconds:
             self._told_group = now
-            await consumer.commit({place: position for place, position in self._positions.items() if position})
+            await consumer.commit(told)
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         async with self._step:

@@ -190,9 +190,10 @@ class StreamWorker(RebalanceListener):
     async def _tell_group(self, consumer: Consumer) -> None:
         """Outside of a step: during a rebalance a commit may wait for it, and the rebalance waits for the step."""
         now = time.monotonic()
-        if now - self._committed_to_group > self._settings.group_commit_seconds:
+        told = {place: partition.position for place, partition in self._stores.items() if partition.position}
+        if told and now - self._committed_to_group > self._settings.group_commit_seconds:
             self._committed_to_group = now
-            await consumer.commit({place: part.position for place, part in self._stores.items() if part.position})
+            await consumer.commit(told)
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         async with self._step:
@@ -268,14 +269,21 @@ class _Partition:
         messages, spans, fenced = [], [], 0
         rejected: list[tuple[Message, PermanentError]] = []
         wire, trace, is_counted = worker._wire, worker._tracing.process, worker._wire.is_counted
+        position = self.position
         for record in records:
-            if record.offset < self.position:
+            if record.offset < position:
                 continue
             message = Message(record, not is_counted)
-            if is_counted and self._seen(message, fences):
-                fenced += 1
-                continue
-            if "traceparent" in message.headers and (span := trace(message)):
+            headers = message.headers
+            if is_counted and (newest := headers.get("ce_sequence")) is not None:
+                # the fence: drop what is not newer than the newest of its source; what does not count is let through
+                source = headers.get("ce_source", b"")
+                known = fences.get(source) or self.store.fences.get(source)
+                if known is not None and newest <= known:
+                    fenced += 1
+                    continue
+                fences[source] = newest
+            if "traceparent" in headers and (span := trace(message)):
                 message.traceparent = write_traceparent(span.get_span_context())
                 spans.append(span)
             try:
@@ -289,21 +297,8 @@ class _Partition:
             batch.reject(message, error)
         if messages:
             worker._process(batch)
-        position = records[-1].offset + 1
+        position = max(position, records[-1].offset + 1)
         return _Step(self, batch.outgoing, state, position, fences, len(messages), fenced, batch.rejected, records, spans)
-
-    def _seen(self, message: Message, fences: dict[bytes, bytes]) -> bool:
-        """The fence: drop what is not newer than the newest of its source; what does not count is let through."""
-        headers = message.headers
-        newest = headers.get("ce_sequence")
-        if newest is None:
-            return False
-        source = headers.get("ce_source", b"")
-        known = fences.get(source) or self.store.fences.get(source)
-        if known is not None and newest <= known:
-            return True
-        fences[source] = newest
-        return False
 
     def commit(self, step: _Step) -> None:
         self.store.commit(step.position, step.fences, step.state)

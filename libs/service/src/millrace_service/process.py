@@ -108,7 +108,7 @@ async def _work(service: Service) -> None:
 
 
 async def _until_there(service: Service) -> None:
-    backoff, attempt = Backoff(), 0
+    backoff, attempt = Backoff(longest_seconds=1.0), 0  # a stack starts all at once: whoever is early looks again soon
     while True:
         try:
             return await ensure_topics(service.broker, service.settings.kafka_partitions)

@@ -38,9 +38,9 @@ def decode_seen(message: Message) -> Seen:
 
 
 def encode_counted(event: Counted) -> bytes:
-    return FeaturesComputed(
-        pipeline="counting", pipeline_version=1, event_id=event.event_id, entity=event.entity, numbers=(event.count, event.total)
-    ).SerializeToString()
+    message = FeaturesComputed(pipeline="counting", pipeline_version=1, event_id=event.event_id, entity=event.entity)
+    message.numbers.extend((event.count, event.total))
+    return message.SerializeToString()
 
 
 WIRE = WireTable(

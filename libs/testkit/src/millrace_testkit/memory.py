@@ -215,6 +215,8 @@ class MemoryConsumer(Consumer):
 
     @override
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        if not offsets:
+            raise ValueError("there is nothing to commit")  # as aiokafka does
         if self._group is not None:
             owned = {place: offset for place, offset in offsets.items() if self._group.owners.get(place) is self}
             self._group.offsets.update(owned)
