@@ -13,7 +13,7 @@ SERVERS_STAMP := $(VENV)/.servers
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers lock test lint unit integration e2e proto proto-check demo up down status bench-bus clean
+.PHONY: help setup setup-servers lock test lint unit integration e2e proto proto-release proto-check demo up down status bench-bus clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,8 +65,12 @@ e2e: setup-servers ## Tests of the whole platform
 proto: setup ## Generate libs/proto from proto/
 	$(BIN)/python proto/generate.py
 
-proto-check: setup ## Lint the contracts, and see that the generated code is theirs
+proto-release: proto-check ## Make today's contracts the ones that later changes may not break
+	$(BIN)/buf build -o proto/released.binpb
+
+proto-check: setup ## Lint the contracts, see that they break no reader and that the generated code is theirs
 	$(BIN)/buf lint
+	$(BIN)/buf breaking --against proto/released.binpb
 	$(BIN)/python proto/generate.py --check
 
 demo: setup-servers ## See the loop close on real data, in minutes

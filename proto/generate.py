@@ -21,11 +21,19 @@ def generate(into: Path) -> None:
     """Write `<into>/millrace_proto/v1/*_pb2.py[i]`. Exits with protoc's message when a contract does not compile."""
     into.mkdir(parents=True, exist_ok=True)
     files = [f"{PACKAGE}/{path.name}" for path in sorted(CONTRACTS.glob("*.proto"))]
-    arguments = ["protoc", f"-I{PACKAGE}={CONTRACTS}", f"--python_out={into}", f"--pyi_out={into}", *files]
+    arguments = [
+        "protoc",
+        f"-I{PACKAGE}={CONTRACTS}",
+        f"--python_out={into}",
+        f"--pyi_out={into}",
+        *files,
+    ]
     if protoc.main(arguments) != 0:
         sys.exit("protoc refused the contracts; its message stands above")
     for folder in (into / "millrace_proto", into / PACKAGE):
-        (folder / "__init__.py").write_text('"""Generated from proto/ by `make proto`; never edited."""\n')
+        (folder / "__init__.py").write_text(
+            '"""Generated from proto/ by `make proto`; never edited."""\n'
+        )
     (into / "millrace_proto" / "py.typed").touch()
 
 
@@ -34,14 +42,24 @@ def stale() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
         fresh = {path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file()}
-        committed = {path.relative_to(TARGET) for path in TARGET.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-        differing = {name for name in fresh & committed if not filecmp.cmp(Path(folder) / name, TARGET / name, shallow=False)}
+        committed = {
+            path.relative_to(TARGET)
+            for path in TARGET.rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+        differing = {
+            name
+            for name in fresh & committed
+            if not filecmp.cmp(Path(folder) / name, TARGET / name, shallow=False)
+        }
         return sorted(str(name) for name in differing | (fresh - committed) | (committed - fresh))
 
 
 if __name__ == "__main__":
     if "--check" in sys.argv:
         if names := stale():
-            sys.exit(f"generated code is stale ({', '.join(names)}); run `make proto` and commit the result")
+            sys.exit(
+                f"generated code is stale ({', '.join(names)}); run `make proto` and commit the result"
+            )
     else:
         generate(TARGET)

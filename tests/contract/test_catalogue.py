@@ -52,13 +52,15 @@ def test_every_event_has_an_example_that_decodes_and_comes_back(event: str):
     text = (EXAMPLES / f"{event.removeprefix(PACKAGE + '.')}.json").read_text()
     message = json_format.Parse(text, event_messages()[event]())
     assert message.pipeline == "bikes"
-    assert event_messages()[event].FromString(message.SerializeToString(deterministic=True)).SerializeToString(
-        deterministic=True
-    ) == message.SerializeToString(deterministic=True)
+    assert event_messages()[event].FromString(
+        message.SerializeToString(deterministic=True)
+    ).SerializeToString(deterministic=True) == message.SerializeToString(deterministic=True)
 
 
 def test_no_example_is_of_an_event_that_is_gone():
-    assert {path.stem for path in EXAMPLES.glob("*.json")} == {name.removeprefix(PACKAGE + ".") for name in event_messages()}
+    assert {path.stem for path in EXAMPLES.glob("*.json")} == {
+        name.removeprefix(PACKAGE + ".") for name in event_messages()
+    }
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -66,7 +68,9 @@ def test_a_service_writes_only_its_own_topics(service: str):
     for wire in wire_of(service):
         for event in wire.encoded_types:
             writer = catalogue().topic_of(event).writer
-            assert writer in (service, Writer.CLIENT), f"{service} writes {event}, which is {writer}'s"
+            assert writer in (service, Writer.CLIENT), (
+                f"{service} writes {event}, which is {writer}'s"
+            )
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -74,12 +78,18 @@ def test_a_service_reads_only_where_the_catalogue_says(service: str):
     for wire in wire_of(service):
         for event in wire.decoded_types:
             readers = catalogue().topic_of(event).readers
-            assert service in readers, f"{service} reads {event} but is not among the readers of its topic"
+            assert service in readers, (
+                f"{service} reads {event} but is not among the readers of its topic"
+            )
 
 
 def test_every_event_is_written_by_somebody():
-    written = {event for service in SERVICES for wire in wire_of(service) for event in wire.encoded_types}
-    missing = {event.removeprefix(PACKAGE + ".") for event in event_messages() if event not in written}
+    written = {
+        event for service in SERVICES for wire in wire_of(service) for event in wire.encoded_types
+    }
+    missing = {
+        event.removeprefix(PACKAGE + ".") for event in event_messages() if event not in written
+    }
     assert missing == NOT_WRITTEN_YET
 
 

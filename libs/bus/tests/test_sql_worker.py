@@ -6,7 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Connection, Float, Integer, MetaData, String, Table, delete, insert, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    delete,
+    insert,
+    select,
+)
 
 from millrace_bus import tables
 from millrace_bus.broker import TopicPartition
@@ -19,7 +30,15 @@ from millrace_bus.unit import CurrentCause, inject
 from millrace_contracts.message import Cause
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_kernel.time import Instant
-from millrace_testkit.counting import POISON, WIRE, Counted, Counting, Seen, decode_counted, seen_record
+from millrace_testkit.counting import (
+    POISON,
+    WIRE,
+    Counted,
+    Counting,
+    Seen,
+    decode_counted,
+    seen_record,
+)
 from millrace_testkit.eventually import eventually, running
 from millrace_testkit.memory import MemoryBroker
 from millrace_testkit.servers import PostgresServer
@@ -27,7 +46,11 @@ from millrace_testkit.servers import PostgresServer
 EVENTS, FEATURES = "millrace.events", "millrace.features"
 METADATA = MetaData()
 COUNTS = Table(
-    "counts", METADATA, Column("entity", String(100), primary_key=True), Column("count", Integer), Column("total", Float)
+    "counts",
+    METADATA,
+    Column("entity", String(100), primary_key=True),
+    Column("count", Integer),
+    Column("total", Float),
 )
 ENTITIES = [f"entity-{number % 5}" for number in range(100)]
 
@@ -41,7 +64,9 @@ class SqlCounts:
 
     def get(self, entity: str) -> tuple[int, float] | None:
         if entity not in self._known:
-            row = self._connection.execute(select(COUNTS.c.count, COUNTS.c.total).where(COUNTS.c.entity == entity)).first()
+            row = self._connection.execute(
+                select(COUNTS.c.count, COUNTS.c.total).where(COUNTS.c.entity == entity)
+            ).first()
             return (row[0], row[1]) if row else None
         return self._known[entity]
 
@@ -50,7 +75,10 @@ class SqlCounts:
 
     def flush(self) -> None:
         self._connection.execute(delete(COUNTS).where(COUNTS.c.entity.in_(self._known)))
-        rows = [{"entity": entity, "count": count, "total": total} for entity, (count, total) in self._known.items()]
+        rows = [
+            {"entity": entity, "count": count, "total": total}
+            for entity, (count, total) in self._known.items()
+        ]
         if rows:
             self._connection.execute(insert(COUNTS), rows)
 
@@ -79,7 +107,9 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     database.close()
 
 
-def worker(broker: MemoryBroker, database: Database, heart: Counting | None = None, **settings: object) -> SqlWorker:
+def worker(
+    broker: MemoryBroker, database: Database, heart: Counting | None = None, **settings: object
+) -> SqlWorker:
     return SqlWorker(
         "features",
         [EVENTS],
@@ -88,7 +118,9 @@ def worker(broker: MemoryBroker, database: Database, heart: Counting | None = No
         database=database,
         broker=broker,
         chance=lambda: 0.5,
-        settings=SqlSettings(**{"max_records": 7, "poll_seconds": 0.05, "backoff": Backoff(0.001, 0.01), **settings}),
+        settings=SqlSettings(
+            **{"max_records": 7, "poll_seconds": 0.05, "backoff": Backoff(0.001, 0.01), **settings}
+        ),
     )
 
 
@@ -96,7 +128,9 @@ async def broker_with(entities: list[str]) -> MemoryBroker:
     broker = MemoryBroker()
     await ensure_topics(broker)
     for number, entity in enumerate(entities):
-        await broker.producer().send(EVENTS, sum(entity.encode()) % 4, [seen_record(number, entity)])
+        await broker.producer().send(
+            EVENTS, sum(entity.encode()) % 4, [seen_record(number, entity)]
+        )
     return broker
 
 
@@ -117,7 +151,9 @@ def effective(broker: MemoryBroker) -> list[Counted]:
 
 
 def assert_counted_once(broker: MemoryBroker, database: Database, entities: list[str]) -> None:
-    assert Counter(answer.event_id for answer in effective(broker)) == Counter(f"e{n}" for n in range(len(entities)))
+    assert Counter(answer.event_id for answer in effective(broker)) == Counter(
+        f"e{n}" for n in range(len(entities))
+    )
     totals: Counter[str] = Counter()
     for number, entity in enumerate(entities):
         totals[entity] += number
@@ -190,7 +226,9 @@ async def test_a_process_that_lost_its_partitions_cannot_commit(database: Databa
 async def test_poison_is_left_out_of_its_batch_and_dead_lettered(database: Database) -> None:
     broker = await broker_with(["a", POISON, "a", POISON, "b"])
     async with running(worker(broker, database)):
-        await eventually(lambda: len(answers(broker)) == 3 and len(broker.records(EVENTS + ".dlq")) == 2)
+        await eventually(
+            lambda: len(answers(broker)) == 3 and len(broker.records(EVENTS + ".dlq")) == 2
+        )
     letter = dict(broker.records(EVENTS + ".dlq")[0].headers)
     assert letter["kafka_dlt-exception-message"] == b"this entity is poison"
     assert effective(broker)[0].total == 0.0
@@ -210,7 +248,11 @@ async def test_a_passing_failure_holds_its_partition_and_no_other(database: Data
     heart.blocked.add("a")
     broker = await broker_with(["a", "b", "a", "b"])
     async with running(worker(broker, database, heart)):
-        await eventually(lambda: {answer.entity for answer in answers(broker)} == {"b"} and len(answers(broker)) == 2)
+        await eventually(
+            lambda: (
+                {answer.entity for answer in answers(broker)} == {"b"} and len(answers(broker)) == 2
+            )
+        )
         heart.blocked.clear()
         await settled(broker, database, 4)
     assert_counted_once(broker, database, ["a", "b", "a", "b"])
@@ -223,9 +265,13 @@ async def test_a_local_input_counts_once_for_its_sequence(database: Database) ->
         first = Local("http/a", "0000000000000001", Seen("e0", "a", 5.0), cause)
         assert await service.accept(first)
         assert not await service.accept(first)
-        assert await service.accept(Local("http/a", "0000000000000002", Seen("e1", "a", 6.0), cause))
+        assert await service.accept(
+            Local("http/a", "0000000000000002", Seen("e1", "a", 6.0), cause)
+        )
         with pytest.raises(PermanentError):
-            await service.accept(Local("http/a", "0000000000000003", Seen("e2", POISON, 6.0), cause))
+            await service.accept(
+                Local("http/a", "0000000000000003", Seen("e2", POISON, 6.0), cause)
+            )
         await eventually(lambda: len(answers(broker)) == 2)
     assert [answer.total for answer in answers(broker)] == [5.0, 11.0]
     headers = dict(broker.records(FEATURES)[1].headers)

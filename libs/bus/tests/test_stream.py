@@ -12,7 +12,15 @@ from millrace_bus.retry import Backoff
 from millrace_bus.stream import StreamSettings, StreamWorker, each
 from millrace_bus.topology import ensure_topics
 from millrace_kernel.errors import TransientError
-from millrace_testkit.counting import POISON, WIRE, Counted, Counting, PairCodec, decode_counted, seen_record
+from millrace_testkit.counting import (
+    POISON,
+    WIRE,
+    Counted,
+    Counting,
+    PairCodec,
+    decode_counted,
+    seen_record,
+)
 from millrace_testkit.eventually import eventually, running
 from millrace_testkit.memory import MemoryBroker
 
@@ -20,7 +28,9 @@ EVENTS, FEATURES = "millrace.events", "millrace.features"
 QUICK = Backoff(0.001, 0.01)
 
 
-def worker(broker: MemoryBroker, folder: Path, counting: Counting | None = None, **settings: object) -> StreamWorker:
+def worker(
+    broker: MemoryBroker, folder: Path, counting: Counting | None = None, **settings: object
+) -> StreamWorker:
     return StreamWorker(
         "features",
         [EVENTS],
@@ -28,7 +38,9 @@ def worker(broker: MemoryBroker, folder: Path, counting: Counting | None = None,
         process=each((counting or Counting()).handle),
         codec=PairCodec(),
         broker=broker,
-        settings=StreamSettings(folder, **{"max_records": 7, "poll_seconds": 0.05, "backoff": QUICK, **settings}),
+        settings=StreamSettings(
+            folder, **{"max_records": 7, "poll_seconds": 0.05, "backoff": QUICK, **settings}
+        ),
         chance=lambda: 0.5,
     )
 
@@ -65,7 +77,9 @@ def effective(broker: MemoryBroker) -> list[Counted]:
 
 def assert_counted_once(broker: MemoryBroker, entities: list[str]) -> None:
     seen = effective(broker)
-    assert Counter(answer.event_id for answer in seen) == Counter(f"e{number}" for number in range(len(entities)))
+    assert Counter(answer.event_id for answer in seen) == Counter(
+        f"e{number}" for number in range(len(entities))
+    )
     totals: Counter[str] = Counter()
     for number, entity in enumerate(entities):
         totals[entity] += number
@@ -98,7 +112,9 @@ async def test_a_restart_goes_on_where_the_store_stands(tmp_path: Path) -> None:
     assert_counted_once(broker, ENTITIES)
 
 
-async def test_a_lost_store_makes_the_same_outputs_again_and_readers_drop_them(tmp_path: Path) -> None:
+async def test_a_lost_store_makes_the_same_outputs_again_and_readers_drop_them(
+    tmp_path: Path,
+) -> None:
     broker = await broker_with(ENTITIES)
     for folder in ("first", "second"):
         already = len(answers(broker))
@@ -138,17 +154,23 @@ async def test_what_was_seen_is_dropped_by_the_fence(tmp_path: Path) -> None:
     assert_counted_once(broker, [*ENTITIES, "last"])
 
 
-async def test_poison_goes_to_the_dead_letters_with_its_reason_and_the_stream_goes_on(tmp_path: Path) -> None:
+async def test_poison_goes_to_the_dead_letters_with_its_reason_and_the_stream_goes_on(
+    tmp_path: Path,
+) -> None:
     broker = await broker_with(["a", POISON, "a", POISON, "b"])
     await broker.producer().send(EVENTS, 0, [seen_record(9, "broken", sequence=9)])
     broken = seen_record(10, "broken", sequence=10)
     broken.value = b"\xff\xff not protobuf"
     await broker.producer().send(EVENTS, 0, [broken])
     async with running(worker(broker, tmp_path)):
-        await eventually(lambda: len(answers(broker)) == 4 and len(broker.records(EVENTS + ".dlq")) == 3)
+        await eventually(
+            lambda: len(answers(broker)) == 4 and len(broker.records(EVENTS + ".dlq")) == 3
+        )
     letters = [dict(record.headers) for record in broker.records(EVENTS + ".dlq")]
     reasons = sorted(letter["kafka_dlt-exception-message"].decode() for letter in letters)
-    assert reasons[0].startswith("Message(millrace.v1.EventAccepted at millrace.events/0/3) does not decode")
+    assert reasons[0].startswith(
+        "Message(millrace.v1.EventAccepted at millrace.events/0/3) does not decode"
+    )
     assert reasons[1:] == ["this entity is poison"] * 2
     assert all(letter["__connect.errors.topic"] == b"millrace.events" for letter in letters)
 
@@ -174,7 +196,9 @@ async def test_a_passing_failure_holds_its_partition_and_no_other(tmp_path: Path
     assert_counted_once(broker, ["a", "b", "a", "b"])
 
 
-async def test_a_second_instance_takes_partitions_over_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+async def test_a_second_instance_takes_partitions_over_and_nothing_is_lost_or_doubled(
+    tmp_path: Path,
+) -> None:
     broker = await broker_with(ENTITIES)
     async with running(worker(broker, tmp_path / "one", max_records=2)):
         await eventually(lambda: len(answers(broker)) > 20)

@@ -39,14 +39,21 @@ def test_the_recorded_time_of_history_counts_before_the_brokers():
 
 
 def test_headers_that_are_not_text_do_not_stop_a_reader():
-    message = Message(Record(headers=(("ce_id", b"\xff"), ("ce_type", b"\xfe"), ("ce_source", b"\xfd"))), is_raw=True)
+    message = Message(
+        Record(headers=(("ce_id", b"\xff"), ("ce_type", b"\xfe"), ("ce_source", b"\xfd"))),
+        is_raw=True,
+    )
     assert (message.id, message.type, message.source) == ("\ufffd", "\ufffd", "\ufffd")
 
 
 def test_broken_bytes_of_a_known_type_are_a_permanent_error_that_says_where():
-    wire = WireTable({"millrace.v1.DriftDetected": lambda message: DriftDetected.FromString(message.value)})
-    message = Message(Record(headers=(("ce_type", b"millrace.v1.DriftDetected"),), value=b"\xff\xff"))
-    with pytest.raises(WireError, match="millrace.drift/2/7"):
+    wire = WireTable(
+        {"millrace.v1.DriftDetected": lambda message: DriftDetected.FromString(message.value)}
+    )
+    message = Message(
+        Record(headers=(("ce_type", b"millrace.v1.DriftDetected"),), value=b"\xff\xff")
+    )
+    with pytest.raises(WireError, match="millrace\\.drift/2/7"):
         wire.decode(message)
 
 
@@ -65,8 +72,12 @@ def test_an_event_that_the_table_does_not_write_is_named():
         WireTable({}).encoder("text")
 
 
-@given(st.integers(0, 10**15), st.integers(0, 99_999), st.integers(0, 10**15), st.integers(0, 99_999))
-def test_sequences_sort_as_positions_do(offset: int, index: int, other_offset: int, other_index: int):
+@given(
+    st.integers(0, 10**15), st.integers(0, 99_999), st.integers(0, 10**15), st.integers(0, 99_999)
+)
+def test_sequences_sort_as_positions_do(
+    offset: int, index: int, other_offset: int, other_index: int
+):
     earlier = (offset, index) < (other_offset, other_index)
     assert (sequence(offset, index) < sequence(other_offset, other_index)) == earlier
 

@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from millrace_kernel.ids import DerivedIds, derived_id
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://millrace.dev/ids")
-parts = st.lists(st.text(st.characters(exclude_characters="\x1f", exclude_categories=["Cs"])), min_size=1, max_size=4)
+parts = st.lists(
+    st.text(st.characters(exclude_characters="\x1f", exclude_categories=["Cs"])),
+    min_size=1,
+    max_size=4,
+)
 
 
 @given(parts)

@@ -56,7 +56,10 @@ def test_a_duration_survives_its_text(duration: Duration):
     assert parse_duration(format_duration(duration)) == duration
 
 
-@pytest.mark.parametrize(("text", "duration"), [("90s", 90 * SECOND), ("1h30m", HOUR + 30 * MINUTE), (" 5m ", 5 * MINUTE)])
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [("90s", 90 * SECOND), ("1h30m", HOUR + 30 * MINUTE), (" 5m ", 5 * MINUTE)],
+)
 def test_durations_read_as_people_write_them(text: str, duration: int):
     assert parse_duration(text) == duration
 

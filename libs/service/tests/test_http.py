@@ -39,7 +39,10 @@ def test_it_is_live_before_it_is_ready(client: TestClient, readiness: dict[str, 
 
 
 def test_metrics_are_prometheus_text(client: TestClient):
-    assert 'millrace_messages_consumed_total{topic="millrace.events"} 3.0' in client.get("/metrics").text
+    assert (
+        'millrace_messages_consumed_total{topic="millrace.events"} 3.0'
+        in client.get("/metrics").text
+    )
 
 
 def test_a_refusal_is_a_problem_in_words(client: TestClient):
@@ -59,4 +62,9 @@ def test_every_service_has_its_documentation(client: TestClient):
 
 
 def test_an_empty_registry_is_fine():
-    assert TestClient(create_app("empty", lambda: True, CollectorRegistry())).get("/metrics").status_code == 200
+    assert (
+        TestClient(create_app("empty", lambda: True, CollectorRegistry()))
+        .get("/metrics")
+        .status_code
+        == 200
+    )

@@ -42,14 +42,18 @@ def sent(tracing: Tracing, rule: Trace, parent: str | None) -> str | None:
     return tracing.sent(rule, parent, "millrace.v1.X", "topic", derived_id("x"))
 
 
-def test_a_message_without_trace_context_makes_no_span(tracing: Tracing, spans: InMemorySpanExporter):
+def test_a_message_without_trace_context_makes_no_span(
+    tracing: Tracing, spans: InMemorySpanExporter
+):
     assert tracing.process(Handled()) is None
     assert tracing.process(Handled({"traceparent": PARENT.replace("-01", "-00").encode()})) is None
     assert sent(tracing, Trace.FOLLOW, None) is None
     assert not spans.get_finished_spans()
 
 
-def test_a_sampled_message_is_handled_in_a_child_that_is_also_linked(tracing: Tracing, spans: InMemorySpanExporter):
+def test_a_sampled_message_is_handled_in_a_child_that_is_also_linked(
+    tracing: Tracing, spans: InMemorySpanExporter
+):
     finish(tracing.process(Handled({"traceparent": PARENT.encode()})))
     (span,) = spans.get_finished_spans()
     assert span.name == "process DriftDetected"
@@ -66,7 +70,9 @@ def test_an_output_goes_on_with_its_causes_trace(tracing: Tracing):
     assert f"{context.span_id:016x}" != "b" * 16
 
 
-def test_a_root_starts_a_trace_of_its_own_linked_to_its_cause(tracing: Tracing, spans: InMemorySpanExporter):
+def test_a_root_starts_a_trace_of_its_own_linked_to_its_cause(
+    tracing: Tracing, spans: InMemorySpanExporter
+):
     context = read_traceparent(sent(tracing, Trace.ROOT, PARENT))
     assert f"{context.trace_id:032x}" != "a" * 32
     assert f"{spans.get_finished_spans()[0].links[0].context.trace_id:032x}" == "a" * 32
@@ -81,16 +87,26 @@ def test_the_entry_samples_by_the_events_id_so_that_doing_it_again_decides_again
     provider = TracerProvider(shutdown_on_exit=False)
     half = Tracing(provider, sampling_ratio=0.5)
     chosen = [half.sent(Trace.ENTRY, None, "t", "topic", event_id) is not None for event_id in ids]
-    assert chosen == [half.sent(Trace.ENTRY, None, "t", "topic", event_id) is not None for event_id in ids]
+    assert chosen == [
+        half.sent(Trace.ENTRY, None, "t", "topic", event_id) is not None for event_id in ids
+    ]
     assert 900 < sum(chosen) < 1_100
-    assert all(Tracing(provider, sampling_ratio=1.0).sent(Trace.ENTRY, None, "t", "topic", event_id) for event_id in ids[:50])
-    assert not any(Tracing(provider, sampling_ratio=0.0).sent(Trace.ENTRY, None, "t", "topic", event_id) for event_id in ids[:50])
+    assert all(
+        Tracing(provider, sampling_ratio=1.0).sent(Trace.ENTRY, None, "t", "topic", event_id)
+        for event_id in ids[:50]
+    )
+    assert not any(
+        Tracing(provider, sampling_ratio=0.0).sent(Trace.ENTRY, None, "t", "topic", event_id)
+        for event_id in ids[:50]
+    )
 
 
 def test_without_an_exporter_contexts_pass_through_untouched():
     assert sent(Tracing(), Trace.FOLLOW, PARENT) == PARENT
 
 
-@pytest.mark.parametrize("text", ["", "00", "00-zz-zz-01", "00-" + "0" * 32 + "-" + "b" * 16 + "-01", PARENT[:-3]])
+@pytest.mark.parametrize(
+    "text", ["", "00", "00-zz-zz-01", "00-" + "0" * 32 + "-" + "b" * 16 + "-01", PARENT[:-3]]
+)
 def test_what_is_no_trace_context_is_ignored(text: str):
     assert read_traceparent(text) is None

@@ -7,7 +7,24 @@ Read a batch, drop what was seen (fence), handle it purely, commit state + posit
 - `millrace_bus.follower`: a topic read from its beginning into memory, in every instance
 """
 
-from millrace_bus.broker import Broker, Consumer, Producer, RebalanceListener, TopicPartition, TopicSpec
+from millrace_bus.broker import (
+    Broker,
+    Consumer,
+    Producer,
+    RebalanceListener,
+    TopicPartition,
+    TopicSpec,
+)
 from millrace_contracts.message import Cause, Message, Outgoing
 
-__all__ = ["Broker", "Cause", "Consumer", "Message", "Outgoing", "Producer", "RebalanceListener", "TopicPartition", "TopicSpec"]
+__all__ = [
+    "Broker",
+    "Cause",
+    "Consumer",
+    "Message",
+    "Outgoing",
+    "Producer",
+    "RebalanceListener",
+    "TopicPartition",
+    "TopicSpec",
+]

@@ -40,14 +40,20 @@ class Consumer(Protocol):
     async def assign(self, topics: Collection[str]) -> list[TopicPartition]:
         """Take every partition of these topics, without a group."""
 
-    async def poll(self, max_records: int, timeout: float) -> Mapping[TopicPartition, Sequence[Record]]:
+    async def poll(
+        self, max_records: int, timeout: float
+    ) -> Mapping[TopicPartition, Sequence[Record]]:
         """What has come, at most `max_records` in all; waits up to `timeout` seconds for the first."""
 
     def seek(self, partition: TopicPartition, offset: int) -> None: ...
     def pause(self, partition: TopicPartition) -> None: ...
     def resume(self, partition: TopicPartition) -> None: ...
-    async def beginnings(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]: ...
-    async def ends(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]: ...
+    async def beginnings(
+        self, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, int]: ...
+    async def ends(
+        self, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, int]: ...
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Tell the group how far it is: for lag tools and autoscalers. Never read by Millrace."""
 
@@ -66,7 +72,9 @@ class Producer(Protocol):
 
 
 class Broker(Protocol):
-    def consumer(self, group: str | None = None, listener: RebalanceListener | None = None) -> Consumer: ...
+    def consumer(
+        self, group: str | None = None, listener: RebalanceListener | None = None
+    ) -> Consumer: ...
     def producer(self) -> Producer: ...
     async def create_topics(self, topics: Collection[TopicSpec]) -> None:
         """Create those that do not exist; those that do stay as they are."""

@@ -44,7 +44,11 @@ def dead_letter(message: Message, error: BaseException, reader: str) -> Outgoing
         topic=dead_letters_of(record.topic),
         key=record.key,
         value=record.value,
-        headers=[*_original(record.headers), *_connect(record, error, reader), *_spring(record, error, reader)],
+        headers=[
+            *_original(record.headers),
+            *_connect(record, error, reader),
+            *_spring(record, error, reader),
+        ],
         timestamp=record.timestamp,
     )
 

@@ -47,7 +47,7 @@ class Follower:
     a single writer of the same version made it and every instance meets it.
     """
 
-    def __init__(  # noqa: PLR0913  everything a follower stands on, named
+    def __init__(
         self,
         name: str,
         topics: Collection[str],
@@ -80,7 +80,14 @@ class Follower:
             except TransientError as error:
                 attempt += 1
                 delay = self._backoff.delay(attempt, self._chance)
-                logger.warning("cannot follow; trying again", extra={"topics": self._topics, "seconds": round(delay, 2), "reason": str(error)})
+                logger.warning(
+                    "cannot follow; trying again",
+                    extra={
+                        "topics": self._topics,
+                        "seconds": round(delay, 2),
+                        "reason": str(error),
+                    },
+                )
                 await asyncio.sleep(delay)
 
     async def _session(self) -> None:
@@ -95,7 +102,9 @@ class Follower:
             await consumer.stop()
             await producer.stop()
 
-    async def _follow(self, consumer: Consumer, producer: Producer, partitions: Sequence[TopicPartition]) -> None:
+    async def _follow(
+        self, consumer: Consumer, producer: Producer, partitions: Sequence[TopicPartition]
+    ) -> None:
         positions = dict(await consumer.beginnings(partitions))
         ends = await consumer.ends(partitions)
         for place, position in positions.items():
@@ -127,7 +136,9 @@ class Follower:
             finish(span)
 
     def _folded(
-        self, batches: Mapping[TopicPartition, Sequence[Record]], positions: dict[TopicPartition, int]
+        self,
+        batches: Mapping[TopicPartition, Sequence[Record]],
+        positions: dict[TopicPartition, int],
     ) -> list[Message]:
         messages = []
         for place, records in batches.items():
@@ -149,7 +160,13 @@ class Follower:
             message = reaction.message
             place = (message.topic, message.partition, message.offset)
             index = indexes[place] = indexes.get(place, -1) + 1
-            outputs = Outputs(f"millrace/{self.name}/{message.topic}/{message.partition}", self._wire, self._tracing)
-            outgoing.append(outputs.record(reaction.event, message, sequence(message.offset, index), index))
+            outputs = Outputs(
+                f"millrace/{self.name}/{message.topic}/{message.partition}",
+                self._wire,
+                self._tracing,
+            )
+            outgoing.append(
+                outputs.record(reaction.event, message, sequence(message.offset, index), index)
+            )
         for place_to, part in (await by_partition(producer, outgoing)).items():
             await producer.send(place_to.topic, place_to.partition, part)

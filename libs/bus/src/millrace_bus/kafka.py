@@ -4,7 +4,6 @@ aiokafka's transactions are not used: they lack the member fencing of KIP-447 (s
 producing and `acks=all` are; the guarantee rests on positions, fences and ids.
 """
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +11,23 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 from typing_extensions import override
 
-from millrace_bus.broker import Broker, Consumer, Producer, RebalanceListener, TopicPartition, TopicSpec
+from millrace_bus.broker import (
+    Broker,
+    Consumer,
+    Producer,
+    RebalanceListener,
+    TopicPartition,
+    TopicSpec,
+)
 from millrace_contracts.message import Outgoing, Record
 from millrace_kernel.errors import TransientError
 
@@ -46,7 +58,9 @@ class KafkaBroker(Broker):
         self._settings = settings
 
     @override
-    def consumer(self, group: str | None = None, listener: RebalanceListener | None = None) -> Consumer:
+    def consumer(
+        self, group: str | None = None, listener: RebalanceListener | None = None
+    ) -> Consumer:
         return KafkaConsumer(self._settings, group, listener)
 
     @override
@@ -62,13 +76,23 @@ class KafkaBroker(Broker):
             if not missing:
                 return
             new = [
-                NewTopic(topic.name, topic.partitions, self._settings.replication_factor, topic_configs=dict(topic.config))
+                NewTopic(
+                    topic.name,
+                    topic.partitions,
+                    self._settings.replication_factor,
+                    topic_configs=dict(topic.config),
+                )
                 for topic in missing.values()
             ]
             response = await admin.create_topics(new)
             for topic, code, *detail in response.topic_errors:
-                if code not in (0, TopicAlreadyExistsError.errno):  # another service may have been faster
-                    raise BrokerAwayError(f"cannot create topic {topic}: {for_code(code).__name__} {detail[0] if detail else ''}")
+                if code not in (
+                    0,
+                    TopicAlreadyExistsError.errno,
+                ):  # another service may have been faster
+                    raise BrokerAwayError(
+                        f"cannot create topic {topic}: {for_code(code).__name__} {detail[0] if detail else ''}"
+                    )
 
     @override
     async def topics(self) -> frozenset[str]:
@@ -82,7 +106,9 @@ class _Admin:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._client = AIOKafkaAdminClient(
-            bootstrap_servers=settings.bootstrap_servers, client_id=settings.client_id, **settings.security
+            bootstrap_servers=settings.bootstrap_servers,
+            client_id=settings.client_id,
+            **settings.security,
         )
 
     async def __aenter__(self) -> Any:
@@ -100,7 +126,9 @@ class _Admin:
 
 
 class KafkaConsumer(Consumer):
-    def __init__(self, settings: KafkaSettings, group: str | None, listener: RebalanceListener | None) -> None:
+    def __init__(
+        self, settings: KafkaSettings, group: str | None, listener: RebalanceListener | None
+    ) -> None:
         self._settings = settings
         self._listener = _Listener(listener) if listener else None
         self._consumer = AIOKafkaConsumer(
@@ -151,13 +179,19 @@ class KafkaConsumer(Consumer):
             raise _away(self._settings, f"find the partitions of {topic}", error) from error
         numbers = metadata.partitions_for_topic(topic)
         if not numbers:
-            raise BrokerAwayError(f"topic {topic} does not exist on {self._settings.bootstrap_servers} (yet)")
+            raise BrokerAwayError(
+                f"topic {topic} does not exist on {self._settings.bootstrap_servers} (yet)"
+            )
         return list(numbers)
 
     @override
-    async def poll(self, max_records: int, timeout: float) -> Mapping[TopicPartition, Sequence[Record]]:
+    async def poll(
+        self, max_records: int, timeout: float
+    ) -> Mapping[TopicPartition, Sequence[Record]]:
         try:
-            batches = await self._consumer.getmany(timeout_ms=int(timeout * 1000), max_records=max_records)
+            batches = await self._consumer.getmany(
+                timeout_ms=int(timeout * 1000), max_records=max_records
+            )
         except (KafkaError, OSError) as error:
             raise _away(self._settings, "read", error) from error
         return {TopicPartition(*partition): records for partition, records in batches.items()}
@@ -178,14 +212,18 @@ class KafkaConsumer(Consumer):
             return  # it moved to another member meanwhile: nothing to go on with here
 
     @override
-    async def beginnings(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+    async def beginnings(
+        self, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, int]:
         return await self._offsets(self._consumer.beginning_offsets, partitions)
 
     @override
     async def ends(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
         return await self._offsets(self._consumer.end_offsets, partitions)
 
-    async def _offsets(self, ask: Any, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+    async def _offsets(
+        self, ask: Any, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, int]:
         if not partitions:
             return {}
         try:
@@ -197,7 +235,9 @@ class KafkaConsumer(Consumer):
     @override
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         try:
-            await self._consumer.commit({KafkaPartition(*partition): offset for partition, offset in offsets.items()})
+            await self._consumer.commit(
+                {KafkaPartition(*partition): offset for partition, offset in offsets.items()}
+            )
         except (CommitFailedError, IllegalStateError):
             return  # the group moved on; these offsets only serve lag tools, the next owner starts from its own store
         except (KafkaError, OSError) as error:
@@ -253,7 +293,9 @@ class KafkaProducer(Producer):
             except (KafkaError, OSError) as error:
                 raise _away(self._settings, f"write to {topic}", error) from error
             if not known:
-                raise BrokerAwayError(f"topic {topic} does not exist on {self._settings.bootstrap_servers} (yet)")
+                raise BrokerAwayError(
+                    f"topic {topic} does not exist on {self._settings.bootstrap_servers} (yet)"
+                )
             self._partitions[topic] = known
         return known
 
@@ -266,7 +308,10 @@ class KafkaProducer(Producer):
                 end = start
                 for message in messages[start:]:
                     appended = batch.append(
-                        key=message.key, value=message.value, timestamp=message.timestamp, headers=message.headers
+                        key=message.key,
+                        value=message.value,
+                        timestamp=message.timestamp,
+                        headers=message.headers,
                     )
                     if appended is None:
                         break
@@ -278,7 +323,7 @@ class KafkaProducer(Producer):
                     batch.close()
                     await (await self._producer.send_batch(batch, topic, partition=partition))
                 start = end
-        except (KafkaError, OSError, asyncio.TimeoutError) as error:
+        except (TimeoutError, KafkaError, OSError) as error:
             raise _away(self._settings, f"append to {topic}/{partition}", error) from error
 
     async def _send_alone(self, topic: str, partition: int, message: Outgoing) -> None:

@@ -29,7 +29,8 @@ class Ledger:
     def position(self, place: TopicPartition) -> int | None:
         row = self._connection.execute(
             select(tables.positions.c.next_offset).where(
-                tables.positions.c.topic == place.topic, tables.positions.c.partition == place.partition
+                tables.positions.c.topic == place.topic,
+                tables.positions.c.partition == place.partition,
             )
         ).first()
         return None if row is None else int(row[0])
@@ -43,12 +44,18 @@ class Ledger:
         else:
             statement = (
                 update(table)
-                .where(table.c.topic == place.topic, table.c.partition == place.partition, table.c.next_offset == expected)
+                .where(
+                    table.c.topic == place.topic,
+                    table.c.partition == place.partition,
+                    table.c.next_offset == expected,
+                )
                 .values(next_offset=position)
             )
         # RETURNING, because drivers differ in what they count for an insert that met a conflict
         if self._connection.execute(statement.returning(table.c.next_offset)).first() is None:
-            raise PositionMovedError(f"{place.topic}/{place.partition} is no longer at {expected}: another process owns it now")
+            raise PositionMovedError(
+                f"{place.topic}/{place.partition} is no longer at {expected}: another process owns it now"
+            )
 
     def fences(self, place: TopicPartition, sources: Iterable[str]) -> dict[str, str]:
         """The newest sequence seen of each of these sources."""
@@ -67,21 +74,32 @@ class Ledger:
 
     def raise_fences(self, place: TopicPartition, sequences: Mapping[str, str]) -> None:
         rows = [
-            {"topic": place.topic, "partition": place.partition, "source": source, "sequence": newest}
+            {
+                "topic": place.topic,
+                "partition": place.partition,
+                "source": source,
+                "sequence": newest,
+            }
             for source, newest in sequences.items()
         ]
         if rows:
-            self._connection.execute(_upsert(self._connection, tables.fences, replace=("sequence",)), rows)
+            self._connection.execute(
+                _upsert(self._connection, tables.fences, replace=("sequence",)), rows
+            )
 
     def put_out(self, messages: Sequence[Outgoing]) -> None:
         """Owe these to others: the relay publishes them in this order."""
         if messages:
-            self._connection.execute(insert(tables.outbox), [_outbox_row(message) for message in messages])
+            self._connection.execute(
+                insert(tables.outbox), [_outbox_row(message) for message in messages]
+            )
 
     def owed(self, limit: int) -> list[tuple[int, Outgoing]]:
         """The oldest messages that wait, with their row numbers."""
         table = tables.outbox
-        rows = self._connection.execute(select(table).order_by(table.c.number).limit(limit)).mappings()
+        rows = self._connection.execute(
+            select(table).order_by(table.c.number).limit(limit)
+        ).mappings()
         return [(row["number"], _outgoing(row)) for row in rows]
 
     def paid(self, numbers: Sequence[int]) -> None:
@@ -94,7 +112,9 @@ def _upsert(connection: Connection, table: Any, replace: Sequence[str]) -> Any:
     keys = list(table.primary_key.columns)
     if not replace:
         return statement.on_conflict_do_nothing(index_elements=keys)
-    return statement.on_conflict_do_update(index_elements=keys, set_={name: statement.excluded[name] for name in replace})
+    return statement.on_conflict_do_update(
+        index_elements=keys, set_={name: statement.excluded[name] for name in replace}
+    )
 
 
 def _outbox_row(message: Outgoing) -> dict[str, Any]:

@@ -29,7 +29,11 @@ class Outputs:
         """The record of one output. `index` counts the outputs of the same cause: it makes the derived id unique."""
         encoder = self._wire.encoder(event)
         cause_id = cause.id_bytes
-        event_id = self._derived(encoder.type, index).of(cause_id) if encoder.id is None else encoder.id(event)
+        event_id = (
+            self._derived(encoder.type, index).of(cause_id)
+            if encoder.id is None
+            else encoder.id(event)
+        )
         key = encoder.key(event).encode()
         recorded = cause.recorded_bytes
         headers = [
@@ -37,7 +41,10 @@ class Outputs:
             ("ce_id", event_id.encode()),
             self._source_header,
             encoder.type_header,
-            ("ce_time", recorded if encoder.time is None else rfc3339(encoder.time(event)).encode()),
+            (
+                "ce_time",
+                recorded if encoder.time is None else rfc3339(encoder.time(event)).encode(),
+            ),
             ("ce_subject", key),
             CONTENT_TYPE,
             ("ce_recordedtime", recorded),
@@ -47,7 +54,9 @@ class Outputs:
         if sequence is not None:
             headers.append(("ce_sequence", sequence))
         if cause.traceparent is not None or encoder.trace is not Trace.FOLLOW:
-            traceparent = self._tracing.sent(encoder.trace, cause.traceparent, encoder.type, encoder.topic, event_id)
+            traceparent = self._tracing.sent(
+                encoder.trace, cause.traceparent, encoder.type, encoder.topic, event_id
+            )
             if traceparent is not None:
                 trace = traceparent.encode()
                 headers += (("traceparent", trace), ("ce_traceparent", trace))
@@ -62,7 +71,9 @@ class Outputs:
         return ids
 
 
-async def by_partition(producer: Producer, messages: Iterable[Outgoing]) -> Mapping[TopicPartition, Sequence[Outgoing]]:
+async def by_partition(
+    producer: Producer, messages: Iterable[Outgoing]
+) -> Mapping[TopicPartition, Sequence[Outgoing]]:
     """Each message's place, by its key. CRC-32 as librdkafka's default, so that other clients find the same partition."""
     topics: dict[str, list[list[Outgoing]]] = {}
     for message in messages:
@@ -71,4 +82,9 @@ async def by_partition(producer: Producer, messages: Iterable[Outgoing]) -> Mapp
         if parts is None:
             parts = topics[topic] = [[] for _ in range(await producer.partitions(topic))]
         parts[crc32(message.key or b"") % len(parts)].append(message)
-    return {TopicPartition(topic, number): part for topic, parts in topics.items() for number, part in enumerate(parts) if part}
+    return {
+        TopicPartition(topic, number): part
+        for topic, parts in topics.items()
+        for number, part in enumerate(parts)
+        if part
+    }

@@ -25,7 +25,13 @@ AT_ONCE = 1_000
 
 class Relay:
     def __init__(
-        self, database: Database, broker: Broker, metrics: BusMetrics, *, backoff: Backoff, chance: Callable[[], float]
+        self,
+        database: Database,
+        broker: Broker,
+        metrics: BusMetrics,
+        *,
+        backoff: Backoff,
+        chance: Callable[[], float],
     ) -> None:
         self._database = database
         self._broker = broker
@@ -72,7 +78,10 @@ class Relay:
             except TransientError as error:
                 attempt += 1
                 delay = self._backoff.delay(attempt, self._chance)
-                logger.warning("cannot publish the outbox; trying again", extra={"seconds": round(delay, 2), "reason": str(error)})
+                logger.warning(
+                    "cannot publish the outbox; trying again",
+                    extra={"seconds": round(delay, 2), "reason": str(error)},
+                )
                 self._work.set()
                 await asyncio.sleep(delay)
 
@@ -80,7 +89,10 @@ class Relay:
         while owed := await undisturbed(asyncio.to_thread(self._owed)):
             placed = await by_partition(producer, (message for _, message in owed))
             outcomes = await asyncio.gather(
-                *(producer.send(place.topic, place.partition, part) for place, part in placed.items()),
+                *(
+                    producer.send(place.topic, place.partition, part)
+                    for place, part in placed.items()
+                ),
                 return_exceptions=True,
             )
             for outcome in outcomes:

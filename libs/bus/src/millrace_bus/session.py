@@ -27,7 +27,10 @@ async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         if not task.cancelled() and (error := task.exception()):
-            logger.info("the last step before stopping failed and left nothing behind", extra={"reason": str(error)})
+            logger.info(
+                "the last step before stopping failed and left nothing behind",
+                extra={"reason": str(error)},
+            )
         raise
 
 
@@ -41,7 +44,12 @@ class Sessions:
     """Runs a session again and again until it is cancelled or fails for good."""
 
     def __init__(
-        self, group: str, broker: Broker, listener: RebalanceListener, backoff: Backoff, chance: Callable[[], float]
+        self,
+        group: str,
+        broker: Broker,
+        listener: RebalanceListener,
+        backoff: Backoff,
+        chance: Callable[[], float],
     ) -> None:
         self.consumer: Consumer | None = None
         self._group = group
@@ -61,7 +69,10 @@ class Sessions:
                 lasted = asyncio.get_running_loop().time() - began
                 attempt = 1 if lasted > self._backoff.longest_seconds else attempt + 1
                 delay = self._backoff.delay(attempt, self._chance)
-                logger.warning("the broker failed; trying again", extra={"group": self._group, "seconds": round(delay, 2), "reason": str(error)})
+                logger.warning(
+                    "the broker failed; trying again",
+                    extra={"group": self._group, "seconds": round(delay, 2), "reason": str(error)},
+                )
                 await asyncio.sleep(delay)
 
     async def _once(self, session: Session) -> None:
@@ -87,8 +98,16 @@ class Sessions:
         delay = self._delays.setdefault(place, _Delay(0, None))
         delay.attempts += 1
         seconds = self._backoff.delay(delay.attempts, self._chance)
-        level = logging.INFO if delay.attempts < 5 else logging.WARNING  # noqa: PLR2004  a short wait is no news
-        logger.log(level, "put off", extra={"partition": f"{place.topic}/{place.partition}", "seconds": round(seconds, 2), "reason": str(error)})
+        level = logging.INFO if delay.attempts < 5 else logging.WARNING
+        logger.log(
+            level,
+            "put off",
+            extra={
+                "partition": f"{place.topic}/{place.partition}",
+                "seconds": round(seconds, 2),
+                "reason": str(error),
+            },
+        )
         consumer.pause(place)
         consumer.seek(place, position)
         delay.timer = asyncio.get_running_loop().call_later(seconds, consumer.resume, place)

@@ -13,7 +13,13 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from millrace_kernel.errors import TransientError
 
-_SQLITE_PASSING = ("locked", "busy", "disk is full", "disk i/o error", "unable to open database file")
+_SQLITE_PASSING = (
+    "locked",
+    "busy",
+    "disk is full",
+    "disk i/o error",
+    "unable to open database file",
+)
 _BUSY_MILLISECONDS = 30_000
 _READ_ONLY = "millrace_read_only"
 
@@ -32,7 +38,9 @@ class Database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         self.engine = create_engine(url, pool_pre_ping=not self.is_sqlite, pool_size=pool_size)
         # SQLite's own waiting for a writer sleeps up to 100 ms at a time; within a process a lock hands over at once
-        self._writing: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
+        self._writing: AbstractContextManager[Any] = (
+            threading.Lock() if self.is_sqlite else nullcontext()
+        )
         self._shown_url = parsed.render_as_string(hide_password=True)
         if self.is_sqlite:
             _prepare_sqlite(self.engine)
@@ -46,7 +54,10 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A consistent view, for queries only; never waits for a writer."""
-        with self._told(), self.engine.connect().execution_options(**{_READ_ONLY: True}) as connection:
+        with (
+            self._told(),
+            self.engine.connect().execution_options(**{_READ_ONLY: True}) as connection,
+        ):
             yield connection
 
     def migrate(self, scripts: Path) -> None:
@@ -79,9 +90,11 @@ def run_migrations(metadata: MetaData) -> None:
         context.run_migrations()
 
 
-def _may_pass(error: DBAPIError, is_sqlite: bool) -> bool:  # noqa: FBT001  which database it is
+def _may_pass(error: DBAPIError, is_sqlite: bool) -> bool:
     if is_sqlite:
-        return isinstance(error, OperationalError) and any(sign in str(error.orig).lower() for sign in _SQLITE_PASSING)
+        return isinstance(error, OperationalError) and any(
+            sign in str(error.orig).lower() for sign in _SQLITE_PASSING
+        )
     return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 
@@ -94,7 +107,12 @@ def _prepare_sqlite(engine: Engine) -> None:
         cursor = connection.cursor()
         # NORMAL: a crash of the machine may take back the newest transactions as a whole, position included, and they
         # are done again from Kafka; a crash of the process takes back nothing.
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={_BUSY_MILLISECONDS}", "foreign_keys=ON"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            f"busy_timeout={_BUSY_MILLISECONDS}",
+            "foreign_keys=ON",
+        ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

@@ -74,7 +74,7 @@ class SqlWorker(RebalanceListener):
     `committed` (if any) is called in the event loop after every commit: for runners that wait for work.
     """
 
-    def __init__(  # noqa: PLR0913  everything a worker stands on, named
+    def __init__(
         self,
         name: str,
         topics: Collection[str],
@@ -101,7 +101,9 @@ class SqlWorker(RebalanceListener):
         self._committed = committed
         self._brake = Brake(self._settings.max_dead_letters_in_a_row)
         self._sessions = Sessions(f"millrace-{name}", broker, self, self._settings.backoff, chance)
-        self._relay = Relay(database, broker, self._metrics, backoff=self._settings.backoff, chance=chance)
+        self._relay = Relay(
+            database, broker, self._metrics, backoff=self._settings.backoff, chance=chance
+        )
         self._positions: dict[TopicPartition, int] = {}
         self._gaps: dict[TopicPartition, int] = {}
         self._step = asyncio.Lock()
@@ -153,18 +155,26 @@ class SqlWorker(RebalanceListener):
                     await self._advance(consumer, place, records)
             await self._tell_group(consumer)
 
-    async def _advance(self, consumer: Consumer, place: TopicPartition, records: Sequence[Record]) -> None:
+    async def _advance(
+        self, consumer: Consumer, place: TopicPartition, records: Sequence[Record]
+    ) -> None:
         position = self._positions.get(place)
-        records = [record for record in records if position is not None and record.offset >= position]
+        records = [
+            record for record in records if position is not None and record.offset >= position
+        ]
         if position is None or not records:
             return  # moved to another member while it was being read, or read before the seek took effect
         if records[0].offset > position and self._gaps.get(place) != position:
-            self._gaps[place] = position  # believed only when it is there a second time: see _Partition.skips
+            self._gaps[place] = (
+                position  # believed only when it is there a second time: see _Partition.skips
+            )
             consumer.seek(place, position)
             return
         began = time.perf_counter()
         try:
-            applied, dead = await undisturbed(asyncio.to_thread(self._apply_around_poison, place, records))
+            applied, dead = await undisturbed(
+                asyncio.to_thread(self._apply_around_poison, place, records)
+            )
         except PositionMovedError as error:
             self._sessions.put_off(place, await asyncio.to_thread(self._reread, place), error)
             return
@@ -196,9 +206,13 @@ class SqlWorker(RebalanceListener):
             except _PoisonError as poison:
                 dead[poison.offset] = poison.reason
 
-    def _apply(self, place: TopicPartition, records: Sequence[Record], dead: Mapping[int, PermanentError]) -> _Applied:
+    def _apply(
+        self, place: TopicPartition, records: Sequence[Record], dead: Mapping[int, PermanentError]
+    ) -> _Applied:
         messages = [Message(record) for record in records]
-        outputs = Outputs(f"millrace/{self.name}/{place.topic}/{place.partition}", self._wire, self._tracing)
+        outputs = Outputs(
+            f"millrace/{self.name}/{place.topic}/{place.partition}", self._wire, self._tracing
+        )
         outgoing: list[Outgoing] = []
         spans: list[Any] = []
         handled = fenced = 0
@@ -206,8 +220,12 @@ class SqlWorker(RebalanceListener):
             ledger, unit = Ledger(connection), Unit(connection)
             expected = ledger.position(place)
             if expected is not None and expected != self._positions.get(place):
-                raise PositionMovedError(f"{place.topic}/{place.partition} is at {expected}: another process owns it now")
-            fences = ledger.fences(place, {message.source for message in messages if message.sequence is not None})
+                raise PositionMovedError(
+                    f"{place.topic}/{place.partition} is at {expected}: another process owns it now"
+                )
+            fences = ledger.fences(
+                place, {message.source for message in messages if message.sequence is not None}
+            )
             raised: dict[str, str] = {}
             for message in messages:
                 if _seen(message, fences, raised):
@@ -224,7 +242,9 @@ class SqlWorker(RebalanceListener):
             ledger.move(place, expected, position)
         return _Applied(position, handled, fenced, len(outgoing), spans)
 
-    def _handle(self, message: Message, unit: Unit, outputs: Outputs, spans: list[Any]) -> list[Outgoing]:
+    def _handle(
+        self, message: Message, unit: Unit, outputs: Outputs, spans: list[Any]
+    ) -> list[Outgoing]:
         try:
             if message.is_tombstone or not self._wire.decode(message):
                 return []
@@ -287,7 +307,9 @@ class SqlWorker(RebalanceListener):
             return
         async with self._step:
             stored = await asyncio.to_thread(self._stored, list(partitions))
-            beginnings = await consumer.beginnings([place for place, position in stored.items() if position is None])
+            beginnings = await consumer.beginnings(
+                [place for place, position in stored.items() if position is None]
+            )
             for place, position in stored.items():
                 self._positions[place] = beginnings[place] if position is None else position
                 consumer.seek(place, self._positions[place])

@@ -43,7 +43,9 @@ class State:
 
     __slots__ = ("_changed", "_load", "_scan")
 
-    def __init__(self, load: Callable[[bytes], Any], scan: Callable[[bytes], Iterator[tuple[bytes, Any]]]) -> None:
+    def __init__(
+        self, load: Callable[[bytes], Any], scan: Callable[[bytes], Iterator[tuple[bytes, Any]]]
+    ) -> None:
         self._load = load
         self._scan = scan
         self._changed: dict[bytes, Any] = {}

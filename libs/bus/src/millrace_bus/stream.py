@@ -5,79 +5,35 @@ a state that has moved past an output that was not sent. See docs/guarantee.md.
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from millrace_bus.broker import Broker, Consumer, Producer, RebalanceListener, TopicPartition
-from millrace_bus.dead_letters import Brake, dead_letter
-from millrace_bus.outputs import Outputs, by_partition
+from millrace_bus.dead_letters import Brake
+from millrace_bus.outputs import by_partition
+from millrace_bus.partition import Batch, Handler, Partition, Process, Reader, each
 from millrace_bus.retry import Backoff
 from millrace_bus.session import Sessions, undisturbed
-from millrace_bus.store import Codec, PartitionStore, State
-from millrace_contracts.cloudevents import sequence
-from millrace_contracts.message import Message, Outgoing, Record
+from millrace_bus.store import Bytes, Codec, PartitionStore, State
+from millrace_contracts.message import Outgoing, Record
 from millrace_contracts.wire import WireTable
-from millrace_kernel.errors import PermanentError, TransientError
+from millrace_kernel.errors import TransientError
 from millrace_telemetry.metrics import BusMetrics
-from millrace_telemetry.tracing import NO_TRACING, Tracing, finish, write_traceparent
+from millrace_telemetry.tracing import NO_TRACING, Tracing
 
-logger = logging.getLogger(__name__)
-
-
-class Batch:
-    """One batch of one partition, as a service's `process` sees it."""
-
-    __slots__ = ("_index", "_offset", "_outputs", "_reader", "messages", "outgoing", "rejected", "state")
-
-    def __init__(self, messages: Sequence[Message], state: State, outputs: Outputs, reader: str) -> None:
-        self.messages = messages
-        self.state = state
-        self.outgoing: list[Outgoing] = []
-        self.rejected: dict[int, PermanentError] = {}  # by offset
-        self._outputs = outputs
-        self._reader = reader
-        self._offset = -1
-        self._index = 0
-
-    def emit(self, message: Message, event: object) -> None:
-        """Send an event on account of this message. Messages must be emitted for in the order of the batch."""
-        offset = message.record.offset
-        if offset == self._offset:
-            self._index += 1
-        elif offset > self._offset:
-            self._offset, self._index = offset, 0
-        else:
-            raise ValueError(f"outputs must follow the batch's order: {offset} came after {self._offset}")
-        self.outgoing.append(self._outputs.record(event, message, sequence(offset, self._index), self._index))
-
-    def reject(self, message: Message, error: PermanentError) -> None:
-        """Put this message among the dead letters, with the reason; the stream goes on."""
-        self.rejected[message.record.offset] = error
-        self.outgoing.append(dead_letter(message, error, self._reader))
-
-
-Process = Callable[[Batch], None]
-Handler = Callable[[Message, State], Iterable[object]]
-
-
-def each(handler: Handler) -> Process:
-    """A process that handles one message at a time. A PermanentError rejects the message: raise it before any `put`."""
-
-    def process(batch: Batch) -> None:
-        for message in batch.messages:
-            try:
-                events = list(handler(message, batch.state))
-            except PermanentError as error:
-                batch.reject(message, error)
-                continue
-            for event in events:
-                batch.emit(message, event)
-
-    return process
+__all__ = [
+    "Batch",
+    "Bytes",
+    "Codec",
+    "Handler",
+    "Process",
+    "State",
+    "StreamSettings",
+    "StreamWorker",
+    "each",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +49,7 @@ class StreamSettings:
 class StreamWorker(RebalanceListener):
     """Reads topics, keeps state per partition, writes what `process` emits. `run` until cancelled."""
 
-    def __init__(  # noqa: PLR0913  everything a worker stands on, named
+    def __init__(
         self,
         name: str,
         topics: Collection[str],
@@ -110,15 +66,13 @@ class StreamWorker(RebalanceListener):
         self.name = name
         self.ready = asyncio.Event()
         self._topics = frozenset(topics)
-        self._wire = wire
-        self._process = process
         self._codec = codec
         self._settings = settings
-        self._tracing = tracing
         self._metrics = metrics or BusMetrics()
-        self._brake = Brake(settings.max_dead_letters_in_a_row)
+        brake = Brake(settings.max_dead_letters_in_a_row)
+        self._reader = Reader(name, wire, process, tracing, self._metrics, brake)
         self._sessions = Sessions(f"millrace-{name}", broker, self, settings.backoff, chance)
-        self._stores: dict[TopicPartition, _Partition] = {}
+        self._stores: dict[TopicPartition, Partition] = {}
         self._step = asyncio.Lock()
         self._committed_to_group = 0.0
 
@@ -141,7 +95,9 @@ class StreamWorker(RebalanceListener):
                 if not self._topics:
                     await asyncio.sleep(self._settings.poll_seconds)
                     continue
-                batches = await consumer.poll(self._settings.max_records, self._settings.poll_seconds)
+                batches = await consumer.poll(
+                    self._settings.max_records, self._settings.poll_seconds
+                )
                 if batches:
                     await undisturbed(self._advance(consumer, producer, batches))
                     await self._tell_group(consumer)
@@ -149,7 +105,10 @@ class StreamWorker(RebalanceListener):
             self._close_all()
 
     async def _advance(
-        self, consumer: Consumer, producer: Producer, batches: Mapping[TopicPartition, Sequence[Record]]
+        self,
+        consumer: Consumer,
+        producer: Producer,
+        batches: Mapping[TopicPartition, Sequence[Record]],
     ) -> None:
         """One step: handle what came, have the outputs acknowledged, write the state. Rebalances wait for its end."""
         async with self._step:
@@ -171,7 +130,9 @@ class StreamWorker(RebalanceListener):
             for step in steps:
                 step.partition.commit(step)
                 self._sessions.succeeded(step.partition.place)
-                self._metrics.batch.labels(step.partition.place.topic).observe(time.perf_counter() - began)
+                self._metrics.batch.labels(step.partition.place.topic).observe(
+                    time.perf_counter() - began
+                )
 
     async def _send(self, producer: Producer, messages: Sequence[Outgoing]) -> None:
         """All outputs, acknowledged. Destination partitions go side by side, each in order."""
@@ -179,7 +140,8 @@ class StreamWorker(RebalanceListener):
             return
         placed = await by_partition(producer, messages)
         outcomes = await asyncio.gather(
-            *(producer.send(place.topic, place.partition, part) for place, part in placed.items()), return_exceptions=True
+            *(producer.send(place.topic, place.partition, part) for place, part in placed.items()),
+            return_exceptions=True,
         )
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -190,7 +152,11 @@ class StreamWorker(RebalanceListener):
     async def _tell_group(self, consumer: Consumer) -> None:
         """Outside of a step: during a rebalance a commit may wait for it, and the rebalance waits for the step."""
         now = time.monotonic()
-        told = {place: partition.position for place, partition in self._stores.items() if partition.position}
+        told = {
+            place: partition.position
+            for place, partition in self._stores.items()
+            if partition.position
+        }
         if told and now - self._committed_to_group > self._settings.group_commit_seconds:
             self._committed_to_group = now
             await consumer.commit(told)
@@ -216,113 +182,11 @@ class StreamWorker(RebalanceListener):
                 self._stores[partition.place] = partition
                 consumer.seek(partition.place, partition.position)
 
-    def _open(self, place: TopicPartition) -> "_Partition":
+    def _open(self, place: TopicPartition) -> "Partition":
         folder = self._settings.state_directory / f"{place.topic}-{place.partition}"
-        return _Partition(place, PartitionStore(folder, self._codec), self)
+        return Partition(place, PartitionStore(folder, self._codec), self._reader)
 
     def _close_all(self) -> None:
         for partition in self._stores.values():
             partition.close()
         self._stores.clear()
-
-
-@dataclass(slots=True)
-class _Step:
-    """The outcome of one batch of one partition, not yet real."""
-
-    partition: "_Partition"
-    outgoing: list[Outgoing]
-    state: State
-    position: int
-    fences: dict[bytes, bytes]
-    handled: int
-    fenced: int
-    rejected: Mapping[int, PermanentError]
-    records: Sequence[Record]
-    spans: list[Any]
-
-
-class _Partition:
-    """One assigned partition: its store, its position, its way of making outputs."""
-
-    def __init__(self, place: TopicPartition, store: PartitionStore, worker: StreamWorker) -> None:
-        self.place = place
-        self.store = store
-        self.position = store.position or 0
-        self._gap_at: int | None = None
-        self._worker = worker
-        self._outputs = Outputs(f"millrace/{worker.name}/{place.topic}/{place.partition}", worker._wire, worker._tracing)
-
-    def skips(self, records: Sequence[Record]) -> bool:
-        """Whether records are missing before the first: read once more from the position before it is believed.
-
-        A consumer may have fetched from the group's offsets before the seek to the store's took effect. A gap that is
-        there the second time is real (compaction, a transaction's marker, retention).
-        """
-        missing = records[0].offset > self.position and self._gap_at != self.position
-        self._gap_at = self.position if missing else None
-        return missing
-
-    def handle(self, records: Sequence[Record]) -> _Step:
-        worker = self._worker
-        fences: dict[bytes, bytes] = {}
-        messages, spans, fenced = [], [], 0
-        rejected: list[tuple[Message, PermanentError]] = []
-        wire, trace, is_counted = worker._wire, worker._tracing.process, worker._wire.is_counted
-        position = self.position
-        for record in records:
-            if record.offset < position:
-                continue
-            message = Message(record, not is_counted)
-            headers = message.headers
-            if is_counted and (newest := headers.get("ce_sequence")) is not None:
-                # the fence: drop what is not newer than the newest of its source; what does not count is let through
-                source = headers.get("ce_source", b"")
-                known = fences.get(source) or self.store.fences.get(source)
-                if known is not None and newest <= known:
-                    fenced += 1
-                    continue
-                fences[source] = newest
-            if "traceparent" in headers and (span := trace(message)):
-                message.traceparent = write_traceparent(span.get_span_context())
-                spans.append(span)
-            try:
-                if wire.decode(message):
-                    messages.append(message)
-            except PermanentError as error:
-                rejected.append((message, error))
-        state = self.store.state()
-        batch = Batch(messages, state, self._outputs, worker.name)
-        for message, error in rejected:
-            batch.reject(message, error)
-        if messages:
-            worker._process(batch)
-        position = max(position, records[-1].offset + 1)
-        return _Step(self, batch.outgoing, state, position, fences, len(messages), fenced, batch.rejected, records, spans)
-
-    def commit(self, step: _Step) -> None:
-        self.store.commit(step.position, step.fences, step.state)
-        self.position = step.position
-        metrics, topic = self._worker._metrics, self.place.topic
-        metrics.consumed.labels(topic).inc(step.handled)
-        if step.fenced:
-            metrics.fenced.labels(topic).inc(step.fenced)
-        for span in step.spans:
-            finish(span)
-        self._judge(step)
-
-    def _judge(self, step: _Step) -> None:
-        brake, rejected = self._worker._brake, step.rejected
-        if not rejected:
-            brake.good()
-            return
-        self._worker._metrics.dead.labels(self.place.topic).inc(len(rejected))
-        for record in step.records:
-            if (error := rejected.get(record.offset)) is None:
-                brake.good()
-            else:
-                logger.warning("message rejected", extra={"at": f"{record.topic}/{record.partition}/{record.offset}", "reason": str(error)})
-                brake.bad(record, error)
-
-    def close(self) -> None:
-        self.store.close()

@@ -18,7 +18,9 @@ positions = Table(
 fences = Table(
     "bus_fences",
     METADATA,
-    Column("topic", String(249), primary_key=True),  # the input that the source writes to; "" for local inputs
+    Column(
+        "topic", String(249), primary_key=True
+    ),  # the input that the source writes to; "" for local inputs
     Column("partition", Integer, primary_key=True),
     Column("source", String(400), primary_key=True),
     Column("sequence", String(100), nullable=False),

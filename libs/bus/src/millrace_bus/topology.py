@@ -8,7 +8,9 @@ from millrace_kernel.time import parse_duration
 
 FOREVER = "forever"
 DEAD_LETTER_RETENTION = "30d"
-MAX_USER_VALUE_BYTES = 12 << 20  # users' values up to 10 MB reach us, to be refused in words rather than by the broker
+MAX_USER_VALUE_BYTES = (
+    12 << 20
+)  # users' values up to 10 MB reach us, to be refused in words rather than by the broker
 
 
 def catalogue_topics(partitions: int | None = None) -> list[TopicSpec]:

@@ -39,7 +39,9 @@ def inject(handler: Callable[..., Iterable[object] | None], **repositories: Any)
     """Give a handler its repositories by name, each made once per transaction from the connection."""
 
     def handle(event: Any, unit: Unit) -> Iterable[object]:
-        outcome = handler(event, **{name: unit.get(factory) for name, factory in repositories.items()})
+        outcome = handler(
+            event, **{name: unit.get(factory) for name, factory in repositories.items()}
+        )
         return () if outcome is None else outcome
 
     return handle

@@ -81,7 +81,9 @@ class Catalogue:
         try:
             return self._by_type[event_type]
         except KeyError:
-            raise KeyError(f"{event_type} is in no topic of topics.yaml; known: {', '.join(sorted(self._by_type))}") from None
+            raise KeyError(
+                f"{event_type} is in no topic of topics.yaml; known: {', '.join(sorted(self._by_type))}"
+            ) from None
 
     def trace_of(self, event_type: str) -> Trace:
         return self.topic_of(event_type).events[event_type].trace

@@ -77,12 +77,16 @@ class Message:
 
     __slots__ = ("_recorded_at", "event", "headers", "is_raw", "record", "traceparent")
 
-    def __init__(self, record: Record, is_raw: bool = False) -> None:  # noqa: FBT001, FBT002  made a million times a minute
+    def __init__(self, record: Record, is_raw: bool = False) -> None:
         self.record = record
         self.is_raw = is_raw  # a user wrote it: its headers may say anything
-        self.headers: dict[str, bytes] = dict(record.headers)  # a header sent twice: the last one counts
+        self.headers: dict[str, bytes] = dict(
+            record.headers
+        )  # a header sent twice: the last one counts
         self.event: Any = None
-        self.traceparent: str | None = None  # of the span that handles it; set by the bus when it is sampled
+        self.traceparent: str | None = (
+            None  # of the span that handles it; set by the bus when it is sampled
+        )
         self._recorded_at: Instant | None = None
 
     @property
@@ -138,13 +142,14 @@ class Message:
 
     @property
     def correlation_bytes(self) -> bytes:
-        return self.headers.get("ce_correlationid") or self.id_bytes
+        headers = self.headers
+        return headers.get("ce_correlationid") or headers.get("ce_id") or self.id_bytes
 
     @property
     def recorded_bytes(self) -> bytes:
         """`recorded_at` as a header: the one that came, unread, or the record's time."""
         header = None if self.is_raw else self.headers.get("ce_recordedtime")
-        return header if header else rfc3339(self.recorded_at).encode()
+        return header or rfc3339(self.recorded_at).encode()
 
     @property
     def recorded_at(self) -> Instant:
@@ -154,7 +159,9 @@ class Message:
         """
         if self._recorded_at is None:
             header = self.headers.get("ce_recordedtime") or self.headers.get("recordedtime")
-            self._recorded_at = parse_rfc3339(header.decode()) if header else Instant(self.record.timestamp * 1_000)
+            self._recorded_at = (
+                parse_rfc3339(header.decode()) if header else Instant(self.record.timestamp * 1_000)
+            )
         return self._recorded_at
 
     @property

@@ -8,7 +8,9 @@ PipelineName = NewType("PipelineName", str)
 EntityId = NewType("EntityId", str)
 EventId = NewType("EventId", str)
 RunId = NewType("RunId", str)
-ModelVersionNumber = NewType("ModelVersionNumber", int)  # 1, 2, … within a pipeline; 0 is the fallback before any model
+ModelVersionNumber = NewType(
+    "ModelVersionNumber", int
+)  # 1, 2, … within a pipeline; 0 is the fallback before any model
 
 # uuid5(NAMESPACE_URL, "https://millrace.dev/ids"): fixed for ever, or ids would change meaning
 _NAMESPACE = UUID("462e110f-f6b2-5f2c-8581-1843d89ccbe8").bytes
@@ -18,7 +20,11 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 def derived_id(*parts: str) -> str:
     """The uuid5 of the parts (RFC 9562, section 5.5). Equal parts give the equal id, on every machine, for ever."""
-    return _uuid5_text(hashlib.sha1(_NAMESPACE + _SEPARATOR.join(parts).encode(), usedforsecurity=False).hexdigest())
+    return _uuid5_text(
+        hashlib.sha1(
+            _NAMESPACE + _SEPARATOR.join(parts).encode(), usedforsecurity=False
+        ).hexdigest()
+    )
 
 
 class DerivedIds:

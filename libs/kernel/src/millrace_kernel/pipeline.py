@@ -110,7 +110,9 @@ class Model:
     train_on_last: int
     first_after: int  # labelled rows the first model waits for
     holdout_last: int
-    fallback: str | float | None  # what answers before the first champion: a feature's name or a constant
+    fallback: (
+        str | float | None
+    )  # what answers before the first champion: a feature's name or a constant
     trials: int
     timeout: Duration
     seed: int
@@ -141,7 +143,9 @@ class Monitoring:
     prediction_drift_threshold: float
     concept_drift_detector: str
     concept_drift_delta: float
-    performance_tolerance: float  # share by which the window's metric may be worse than the champion's holdout metric
+    performance_tolerance: (
+        float  # share by which the window's metric may be worse than the champion's holdout metric
+    )
 
 
 @dataclass(frozen=True, slots=True)

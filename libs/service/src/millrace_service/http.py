@@ -12,7 +12,9 @@ from millrace_kernel.errors import PermanentError, TransientError
 RETRY_AFTER_SECONDS = 2
 
 
-def create_app(name: str, ready: Callable[[], bool], registry: CollectorRegistry, *, description: str = "") -> FastAPI:
+def create_app(
+    name: str, ready: Callable[[], bool], registry: CollectorRegistry, *, description: str = ""
+) -> FastAPI:
     """An app with `/health/live`, `/health/ready`, `/metrics` and `/docs`.
 
     `ready` says whether everything the service stands on has been reached and history has been read.

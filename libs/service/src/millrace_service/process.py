@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-import random
+import random  # noqa: TID251  jitter only
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -54,7 +54,7 @@ class Service:
 
 def chance() -> float:
     """Jitter for backoffs: nothing that is computed or written depends on it."""
-    return random.random()  # noqa: S311, TID251  not for secrets, not for results
+    return random.random()  # noqa: S311  not for secrets, not for results
 
 
 def run(settings: PlatformSettings, name: str, build: Callable[[], Awaitable[Service]]) -> None:
@@ -108,14 +108,19 @@ async def _work(service: Service) -> None:
 
 
 async def _until_there(service: Service) -> None:
-    backoff, attempt = Backoff(longest_seconds=1.0), 0  # a stack starts all at once: whoever is early looks again soon
+    backoff, attempt = (
+        Backoff(longest_seconds=1.0),
+        0,
+    )  # a stack starts all at once: whoever is early looks again soon
     while True:
         try:
             return await ensure_topics(service.broker, service.settings.kafka_partitions)
         except TransientError as error:
             attempt += 1
             delay = backoff.delay(attempt, chance)
-            logger.warning("waiting for Kafka", extra={"seconds": round(delay, 2), "reason": str(error)})
+            logger.warning(
+                "waiting for Kafka", extra={"seconds": round(delay, 2), "reason": str(error)}
+            )
             await asyncio.sleep(delay)
 
 
@@ -132,7 +137,9 @@ async def _serve(service: Service) -> None:
         await server.shutdown()  # answers what is under way, then closes
         raise
     except SystemExit as error:  # uvicorn's way of saying that the port is taken
-        raise OSError(f"cannot listen on {service.settings.http_host}:{service.port}; is it in use?") from error
+        raise OSError(
+            f"cannot listen on {service.settings.http_host}:{service.port}; is it in use?"
+        ) from error
 
 
 class _Server(uvicorn.Server):

@@ -24,25 +24,52 @@ class PlatformSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
-    kafka_bootstrap_servers: str = Field(default="127.0.0.1:9092", description="Kafka brokers, host:port, comma-separated")
-    kafka_security_protocol: SecurityProtocol = Field(default=SecurityProtocol.PLAINTEXT, description="How to speak to Kafka")
-    kafka_sasl_mechanism: str = Field(default="PLAIN", description="SASL mechanism, when the protocol is a SASL one")
+    kafka_bootstrap_servers: str = Field(
+        default="127.0.0.1:9092", description="Kafka brokers, host:port, comma-separated"
+    )
+    kafka_security_protocol: SecurityProtocol = Field(
+        default=SecurityProtocol.PLAINTEXT, description="How to speak to Kafka"
+    )
+    kafka_sasl_mechanism: str = Field(
+        default="PLAIN", description="SASL mechanism, when the protocol is a SASL one"
+    )
     kafka_sasl_username: str | None = Field(default=None, description="SASL user")
     kafka_sasl_password: SecretStr | None = Field(default=None, description="SASL password")
-    kafka_ssl_cafile: Path | None = Field(default=None, description="Certificate authority of the brokers, PEM")
-    kafka_session_timeout_seconds: float = Field(default=10.0, gt=0, description="A reader silent for so long loses its partitions")
+    kafka_ssl_cafile: Path | None = Field(
+        default=None, description="Certificate authority of the brokers, PEM"
+    )
+    kafka_session_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="A reader silent for so long loses its partitions"
+    )
     kafka_create_topics: bool = Field(default=True, description="Create missing topics at start")
-    kafka_partitions: int | None = Field(default=None, ge=1, description="Partitions of new data topics; default as in the catalogue")
-    kafka_replication_factor: int = Field(default=1, ge=1, description="Copies of new topics; 3 on a cluster")
-    millrace_home: Path = Field(default=Path(".millrace"), description="Folder for state, databases and objects of a local stack")
-    object_store_url: str | None = Field(default=None, description="file:// or s3:// URL of the object store; default <home>/objects")
-    database_url: str | None = Field(default=None, description="SQLAlchemy URL for all SQL services; default SQLite under <home>")
+    kafka_partitions: int | None = Field(
+        default=None, ge=1, description="Partitions of new data topics; default as in the catalogue"
+    )
+    kafka_replication_factor: int = Field(
+        default=1, ge=1, description="Copies of new topics; 3 on a cluster"
+    )
+    millrace_home: Path = Field(
+        default=Path(".millrace"),
+        description="Folder for state, databases and objects of a local stack",
+    )
+    object_store_url: str | None = Field(
+        default=None, description="file:// or s3:// URL of the object store; default <home>/objects"
+    )
+    database_url: str | None = Field(
+        default=None, description="SQLAlchemy URL for all SQL services; default SQLite under <home>"
+    )
     http_host: str = Field(default="127.0.0.1", description="Address the HTTP endpoints listen on")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_json: bool = Field(default=False, description="Logs as JSON lines")
-    otel_traces_exporter: Exporter = Field(default=Exporter.NONE, description="zipkin, otlp or none")
-    otel_exporter_zipkin_endpoint: str = Field(default=ZIPKIN_ENDPOINT, description="Where Zipkin takes spans")
-    otel_traces_sampler_arg: float = Field(default=0.01, ge=0, le=1, description="Share of events that are traced; the loop always is")
+    otel_traces_exporter: Exporter = Field(
+        default=Exporter.NONE, description="zipkin, otlp or none"
+    )
+    otel_exporter_zipkin_endpoint: str = Field(
+        default=ZIPKIN_ENDPOINT, description="Where Zipkin takes spans"
+    )
+    otel_traces_sampler_arg: float = Field(
+        default=0.01, ge=0, le=1, description="Share of events that are traced; the loop always is"
+    )
 
     @property
     def objects(self) -> str:

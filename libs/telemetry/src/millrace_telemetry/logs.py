@@ -7,7 +7,12 @@ from datetime import UTC, datetime
 
 from typing_extensions import override
 
-_STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName", "color_message"}
+_STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 
 
 class JsonFormatter(logging.Formatter):
@@ -36,7 +41,9 @@ class TextFormatter(logging.Formatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        extra = " ".join(f"{name}={value}" for name, value in record.__dict__.items() if name not in _STANDARD)
+        extra = " ".join(
+            f"{name}={value}" for name, value in record.__dict__.items() if name not in _STANDARD
+        )
         return f"{text}  {extra}" if extra else text
 
 

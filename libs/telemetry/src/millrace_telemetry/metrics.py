@@ -10,12 +10,39 @@ class BusMetrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self.consumed = Counter("millrace_messages_consumed", "Messages handled and committed", ["topic"], registry=self.registry)
-        self.fenced = Counter("millrace_messages_fenced", "Messages dropped because they had been seen", ["topic"], registry=self.registry)
-        self.produced = Counter("millrace_messages_produced", "Messages acknowledged by the broker", ["topic"], registry=self.registry)
-        self.dead = Counter("millrace_messages_dead_lettered", "Messages sent to the dead letters", ["topic"], registry=self.registry)
-        self.retries = Counter("millrace_retries", "Batches put off by a passing failure", ["topic"], registry=self.registry)
-        self.outbox = Gauge("millrace_outbox_messages", "Messages that wait for the relay", registry=self.registry)
+        self.consumed = Counter(
+            "millrace_messages_consumed",
+            "Messages handled and committed",
+            ["topic"],
+            registry=self.registry,
+        )
+        self.fenced = Counter(
+            "millrace_messages_fenced",
+            "Messages dropped because they had been seen",
+            ["topic"],
+            registry=self.registry,
+        )
+        self.produced = Counter(
+            "millrace_messages_produced",
+            "Messages acknowledged by the broker",
+            ["topic"],
+            registry=self.registry,
+        )
+        self.dead = Counter(
+            "millrace_messages_dead_lettered",
+            "Messages sent to the dead letters",
+            ["topic"],
+            registry=self.registry,
+        )
+        self.retries = Counter(
+            "millrace_retries",
+            "Batches put off by a passing failure",
+            ["topic"],
+            registry=self.registry,
+        )
+        self.outbox = Gauge(
+            "millrace_outbox_messages", "Messages that wait for the relay", registry=self.registry
+        )
         self.batch = Histogram(
             "millrace_batch_duration_seconds", "From a batch's arrival to its commit", ["topic"],
             registry=self.registry, buckets=_BATCH_SECONDS,

@@ -11,7 +11,15 @@ from typing import Protocol
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+)
 
 from millrace_contracts.catalogue import Trace
 
@@ -42,7 +50,13 @@ class Handled(Protocol):
 class Tracing:
     """One service's traces. Without a provider nothing is recorded, and contexts pass through untouched."""
 
-    def __init__(self, provider: TracerProvider | None = None, *, group: str = "", sampling_ratio: float = 0.0) -> None:
+    def __init__(
+        self,
+        provider: TracerProvider | None = None,
+        *,
+        group: str = "",
+        sampling_ratio: float = 0.0,
+    ) -> None:
         self._tracer = provider.get_tracer("millrace") if provider else None
         self._provider = provider
         self._group = group
@@ -61,7 +75,9 @@ class Tracing:
             f"process {name}",
             context=_context(sender),
             kind=SpanKind.CONSUMER,
-            links=[Link(sender)],  # the convention's default; the parent is for tools that drop links
+            links=[
+                Link(sender)
+            ],  # the convention's default; the parent is for tools that drop links
             attributes=_MESSAGING
             | {
                 "messaging.operation.name": "process",
@@ -76,7 +92,9 @@ class Tracing:
             },
         )
 
-    def sent(self, rule: Trace, parent: str | None, event_type: str, topic: str, event_id: str) -> str | None:
+    def sent(
+        self, rule: Trace, parent: str | None, event_type: str, topic: str, event_id: str
+    ) -> str | None:
         """The `traceparent` that an output carries; a `send` span when it is sampled, None when it is not."""
         if parent is None and rule is Trace.FOLLOW:
             return None
@@ -137,10 +155,15 @@ def write_traceparent(context: SpanContext) -> str:
 def read_traceparent(text: str) -> SpanContext | None:
     """W3C trace context, version 00. None for what is not one: a producer's mistake must not stop its events."""
     parts = text.split("-")
-    if len(parts) < 4 or len(parts[1]) != 32 or len(parts[2]) != 16:  # noqa: PLR2004  the standard's widths
+    if len(parts) < 4 or len(parts[1]) != 32 or len(parts[2]) != 16:
         return None
     try:
-        context = SpanContext(int(parts[1], 16), int(parts[2], 16), is_remote=True, trace_flags=TraceFlags(int(parts[3], 16)))
+        context = SpanContext(
+            int(parts[1], 16),
+            int(parts[2], 16),
+            is_remote=True,
+            trace_flags=TraceFlags(int(parts[3], 16)),
+        )
     except ValueError:
         return None
     return context if context.is_valid else None

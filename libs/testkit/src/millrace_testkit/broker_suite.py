@@ -56,7 +56,9 @@ class BrokerSuite:
         await broker.create_topics([TopicSpec(name, partitions)])
         return name
 
-    async def test_records_come_back_in_order_with_key_value_headers_and_time(self, broker: Broker) -> None:
+    async def test_records_come_back_in_order_with_key_value_headers_and_time(
+        self, broker: Broker
+    ) -> None:
         topic = await self.topic(broker)
         await self.write(broker, topic, [said(str(number)) for number in range(100)])
         consumer = broker.consumer()
@@ -66,7 +68,9 @@ class BrokerSuite:
             records = await read(consumer, 100)
         finally:
             await consumer.stop()
-        assert [record.value for record in records] == [str(number).encode() for number in range(100)]
+        assert [record.value for record in records] == [
+            str(number).encode() for number in range(100)
+        ]
         assert [record.offset for record in records] == list(range(100))
         assert records[7].key == b"k"
         assert dict(records[7].headers) == {"ce_id": b"7"}
@@ -102,7 +106,9 @@ class BrokerSuite:
         finally:
             await consumer.stop()
 
-    async def test_a_group_shares_the_partitions_and_the_survivor_takes_over(self, broker: Broker) -> None:
+    async def test_a_group_shares_the_partitions_and_the_survivor_takes_over(
+        self, broker: Broker
+    ) -> None:
         topic, group = await self.topic(broker, partitions=4), fresh_name("group")
         first, second = await self.member(broker, group, topic), None
         try:
@@ -110,7 +116,9 @@ class BrokerSuite:
             second = await self.member(broker, group, topic)
             polling = asyncio.ensure_future(self.keep_polling(second[0]))
             try:
-                await self.polled_until(first, lambda: len(first[1].owned) == 2 and len(second[1].owned) == 2)
+                await self.polled_until(
+                    first, lambda: len(first[1].owned) == 2 and len(second[1].owned) == 2
+                )
                 assert not first[1].owned & second[1].owned
             finally:
                 polling.cancel()
@@ -122,7 +130,9 @@ class BrokerSuite:
             if second is not None:
                 await second[0].stop()
 
-    async def test_a_member_starts_where_its_own_store_says_not_where_the_group_does(self, broker: Broker) -> None:
+    async def test_a_member_starts_where_its_own_store_says_not_where_the_group_does(
+        self, broker: Broker
+    ) -> None:
         topic, group = await self.topic(broker), fresh_name("group")
         await self.write(broker, topic, [said(str(number)) for number in range(10)])
         consumer, _ = await self.member(broker, group, topic)
@@ -147,7 +157,9 @@ class BrokerSuite:
             await producer.stop()
         assert topic in await broker.topics()
 
-    async def write(self, broker: Broker, topic: str, messages: Sequence[Outgoing], *, partition: int = 0) -> None:
+    async def write(
+        self, broker: Broker, topic: str, messages: Sequence[Outgoing], *, partition: int = 0
+    ) -> None:
         producer = broker.producer()
         await producer.start()
         try:
@@ -155,7 +167,9 @@ class BrokerSuite:
         finally:
             await producer.stop()
 
-    async def member(self, broker: Broker, group: str, topic: str, *, start: int = 0) -> tuple[Consumer, Remembers]:
+    async def member(
+        self, broker: Broker, group: str, topic: str, *, start: int = 0
+    ) -> tuple[Consumer, Remembers]:
         listener = Remembers(start)
         consumer = listener.consumer = broker.consumer(group, listener)
         await consumer.start()

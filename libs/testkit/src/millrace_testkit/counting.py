@@ -38,14 +38,23 @@ def decode_seen(message: Message) -> Seen:
 
 
 def encode_counted(event: Counted) -> bytes:
-    message = FeaturesComputed(pipeline="counting", pipeline_version=1, event_id=event.event_id, entity=event.entity)
+    message = FeaturesComputed(
+        pipeline="counting", pipeline_version=1, event_id=event.event_id, entity=event.entity
+    )
     message.numbers.extend((event.count, event.total))
     return message.SerializeToString()
 
 
 WIRE = WireTable(
     decoders={"millrace.v1.EventAccepted": decode_seen},
-    encoders=[Encoder(Counted, "millrace.v1.FeaturesComputed", key=lambda e: f"counting/{e.entity}", encode=encode_counted)],
+    encoders=[
+        Encoder(
+            Counted,
+            "millrace.v1.FeaturesComputed",
+            key=lambda e: f"counting/{e.entity}",
+            encode=encode_counted,
+        )
+    ],
 )
 
 
@@ -82,10 +91,16 @@ class Counting:
         yield counted
 
 
-def seen_record(number: int, entity: str, *, source: str = "test", sequence: int | None = None) -> Outgoing:
+def seen_record(
+    number: int, entity: str, *, source: str = "test", sequence: int | None = None
+) -> Outgoing:
     """EventAccepted as ingestion would write it; `sequence` defaults to the number."""
     value = EventAccepted(
-        pipeline="counting", pipeline_version=1, event_id=f"e{number}", entity=entity, numbers=(float(number),)
+        pipeline="counting",
+        pipeline_version=1,
+        event_id=f"e{number}",
+        entity=entity,
+        numbers=(float(number),),
     ).SerializeToString()
     headers = [
         ("ce_specversion", b"1.0"),

@@ -7,7 +7,9 @@ from inspect import isawaitable
 from typing import Any, Protocol
 
 
-async def eventually(fact: Callable[[], Any | Awaitable[Any]], *, within: float = 10.0, what: str = "") -> Any:
+async def eventually(
+    fact: Callable[[], Any | Awaitable[Any]], *, within: float = 10.0, what: str = ""
+) -> Any:
     """Return the fact's first true answer. Fails with its last answer after `within` seconds."""
     deadline = asyncio.get_running_loop().time() + within
     while True:
@@ -17,7 +19,9 @@ async def eventually(fact: Callable[[], Any | Awaitable[Any]], *, within: float 
         if answer:
             return answer
         if asyncio.get_running_loop().time() > deadline:
-            raise AssertionError(f"not within {within} s: {what or 'the fact'}; last answer {answer!r}")
+            raise AssertionError(
+                f"not within {within} s: {what or 'the fact'}; last answer {answer!r}"
+            )
         await asyncio.sleep(0.01)
 
 

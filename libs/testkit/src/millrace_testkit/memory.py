@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 
 from typing_extensions import override
 
-from millrace_bus.broker import Broker, Consumer, Producer, RebalanceListener, TopicPartition, TopicSpec
+from millrace_bus.broker import (
+    Broker,
+    Consumer,
+    Producer,
+    RebalanceListener,
+    TopicPartition,
+    TopicSpec,
+)
 from millrace_contracts.message import Outgoing, Record
 from millrace_kernel.errors import TransientError
 from millrace_kernel.time import Instant
@@ -48,7 +55,9 @@ class MemoryBroker(Broker):
     Errands: "append" (nothing was written), "acknowledge" (all was written, the answer is lost).
     """
 
-    def __init__(self, *, now: Callable[[], Instant] = lambda: Instant(0), fault: Fault = no_fault) -> None:
+    def __init__(
+        self, *, now: Callable[[], Instant] = lambda: Instant(0), fault: Fault = no_fault
+    ) -> None:
         self.now = now
         self.fault = fault
         self.logs: dict[TopicPartition, list[MemoryRecord]] = {}
@@ -57,7 +66,9 @@ class MemoryBroker(Broker):
         self._arrived: set[asyncio.Event] = set()
 
     @override
-    def consumer(self, group: str | None = None, listener: RebalanceListener | None = None) -> "MemoryConsumer":
+    def consumer(
+        self, group: str | None = None, listener: RebalanceListener | None = None
+    ) -> "MemoryConsumer":
         return MemoryConsumer(self, self._groups[group] if group else None, listener)
 
     @override
@@ -90,7 +101,11 @@ class MemoryBroker(Broker):
         log = self.logs[place]
         for message in messages:
             timestamp = self.now() // 1_000 if message.timestamp is None else message.timestamp
-            log.append(MemoryRecord(*place, len(log), timestamp, message.key, message.value, tuple(message.headers)))
+            log.append(
+                MemoryRecord(
+                    *place, len(log), timestamp, message.key, message.value, tuple(message.headers)
+                )
+            )
         for event in self._arrived:
             event.set()
 
@@ -130,7 +145,9 @@ class MemoryProducer(Producer):
 
 
 class MemoryConsumer(Consumer):
-    def __init__(self, broker: MemoryBroker, group: _Group | None, listener: RebalanceListener | None) -> None:
+    def __init__(
+        self, broker: MemoryBroker, group: _Group | None, listener: RebalanceListener | None
+    ) -> None:
         self._broker = broker
         self._group = group
         self._listener = listener
@@ -152,7 +169,9 @@ class MemoryConsumer(Consumer):
 
     @override
     async def subscribe(self, topics: Collection[str]) -> None:
-        assert self._group is not None, "subscribing needs a group; assign takes everything without one"
+        assert self._group is not None, (
+            "subscribing needs a group; assign takes everything without one"
+        )
         self._group.topics[self] = frozenset(topics)
         await self._rebalance()
 
@@ -163,7 +182,9 @@ class MemoryConsumer(Consumer):
         return places
 
     @override
-    async def poll(self, max_records: int, timeout: float) -> Mapping[TopicPartition, Sequence[Record]]:
+    async def poll(
+        self, max_records: int, timeout: float
+    ) -> Mapping[TopicPartition, Sequence[Record]]:
         batches = self._take(max_records)
         if not batches:
             self._arrived.clear()
@@ -180,7 +201,11 @@ class MemoryConsumer(Consumer):
         batches: dict[TopicPartition, Sequence[Record]] = {}
         places = sorted(self._positions.keys() - self._paused)
         self._turn += 1  # begin elsewhere each time, or a busy partition would starve the others
-        for place in places[self._turn % len(places) :] + places[: self._turn % len(places)] if places else ():
+        for place in (
+            places[self._turn % len(places) :] + places[: self._turn % len(places)]
+            if places
+            else ()
+        ):
             position = self._positions[place]
             records = self._broker.logs[place][position : position + max_records]
             if records:
@@ -206,7 +231,9 @@ class MemoryConsumer(Consumer):
         self._arrived.set()
 
     @override
-    async def beginnings(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+    async def beginnings(
+        self, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, int]:
         return dict.fromkeys(partitions, 0)
 
     @override
@@ -218,7 +245,11 @@ class MemoryConsumer(Consumer):
         if not offsets:
             raise ValueError("there is nothing to commit")  # as aiokafka does
         if self._group is not None:
-            owned = {place: offset for place, offset in offsets.items() if self._group.owners.get(place) is self}
+            owned = {
+                place: offset
+                for place, offset in offsets.items()
+                if self._group.owners.get(place) is self
+            }
             self._group.offsets.update(owned)
 
     async def _rebalance(self) -> None:
@@ -237,19 +268,19 @@ class MemoryConsumer(Consumer):
                     if after is not None:
                         coming[after].append(place)
             for member, places in leaving.items():
-                await member._lose(places)
+                await member.lose(places)
             group.owners = wanted
             for member, places in coming.items():
-                await member._gain(sorted(places))
+                await member.gain(sorted(places))
 
-    async def _lose(self, places: Sequence[TopicPartition]) -> None:
+    async def lose(self, places: Sequence[TopicPartition]) -> None:
         if self._listener is not None and self in (self._group.topics if self._group else ()):
             await self._listener.revoked(places)
         for place in places:
             self._positions.pop(place, None)
             self._paused.discard(place)
 
-    async def _gain(self, places: Sequence[TopicPartition]) -> None:
+    async def gain(self, places: Sequence[TopicPartition]) -> None:
         assert self._group is not None
         for place in places:
             self._positions[place] = self._group.offsets.get(place, 0)

@@ -1,0 +1,219 @@
+"""One assigned partition of a stream: its position, its fence, its batches, its commits."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from millrace_bus.broker import TopicPartition
+from millrace_bus.dead_letters import Brake, dead_letter
+from millrace_bus.outputs import Outputs
+from millrace_bus.store import PartitionStore, State
+from millrace_contracts.cloudevents import sequence
+from millrace_contracts.message import Message, Outgoing, Record
+from millrace_contracts.wire import WireTable
+from millrace_kernel.errors import PermanentError
+from millrace_telemetry.metrics import BusMetrics
+from millrace_telemetry.tracing import Tracing, finish, write_traceparent
+
+logger = logging.getLogger(__name__)
+
+
+class Batch:
+    """One batch of one partition, as a service's `process` sees it."""
+
+    __slots__ = (
+        "_index",
+        "_offset",
+        "_outputs",
+        "_reader",
+        "messages",
+        "outgoing",
+        "rejected",
+        "state",
+    )
+
+    def __init__(
+        self, messages: Sequence[Message], state: State, outputs: Outputs, reader: str
+    ) -> None:
+        self.messages = messages
+        self.state = state
+        self.outgoing: list[Outgoing] = []
+        self.rejected: dict[int, PermanentError] = {}  # by offset
+        self._outputs = outputs
+        self._reader = reader
+        self._offset = -1
+        self._index = 0
+
+    def emit(self, message: Message, event: object) -> None:
+        """Send an event on account of this message. Messages must be emitted for in the order of the batch."""
+        offset = message.record.offset
+        if offset == self._offset:
+            self._index += 1
+        elif offset > self._offset:
+            self._offset, self._index = offset, 0
+        else:
+            raise ValueError(
+                f"outputs must follow the batch's order: {offset} came after {self._offset}"
+            )
+        self.outgoing.append(
+            self._outputs.record(event, message, sequence(offset, self._index), self._index)
+        )
+
+    def reject(self, message: Message, error: PermanentError) -> None:
+        """Put this message among the dead letters, with the reason; the stream goes on."""
+        self.rejected[message.record.offset] = error
+        self.outgoing.append(dead_letter(message, error, self._reader))
+
+
+Process = Callable[[Batch], None]
+Handler = Callable[[Message, State], Iterable[object]]
+
+
+def each(handler: Handler) -> Process:
+    """A process that handles one message at a time. A PermanentError rejects the message: raise it before any `put`."""
+
+    def process(batch: Batch) -> None:
+        for message in batch.messages:
+            try:
+                events = list(handler(message, batch.state))
+            except PermanentError as error:
+                batch.reject(message, error)
+                continue
+            for event in events:
+                batch.emit(message, event)
+
+    return process
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What all partitions of one worker share."""
+
+    name: str
+    wire: WireTable
+    process: Process
+    tracing: Tracing
+    metrics: BusMetrics
+    brake: Brake
+
+
+@dataclass(slots=True)
+class Step:
+    """The outcome of one batch of one partition, not yet real."""
+
+    partition: "Partition"
+    outgoing: list[Outgoing]
+    state: State
+    position: int
+    fences: dict[bytes, bytes]
+    handled: int
+    fenced: int
+    rejected: Mapping[int, PermanentError]
+    records: Sequence[Record]
+    spans: list[Any]
+
+
+class Partition:
+    """One assigned partition: its store, its position, its way of making outputs."""
+
+    def __init__(self, place: TopicPartition, store: PartitionStore, reader: Reader) -> None:
+        self.place = place
+        self.store = store
+        self.position = store.position or 0
+        self._gap_at: int | None = None
+        self._reader = reader
+        self._outputs = Outputs(
+            f"millrace/{reader.name}/{place.topic}/{place.partition}", reader.wire, reader.tracing
+        )
+
+    def skips(self, records: Sequence[Record]) -> bool:
+        """Whether records are missing before the first: read once more from the position before it is believed.
+
+        A consumer may have fetched from the group's offsets before the seek to the store's took effect. A gap that is
+        there the second time is real (compaction, a transaction's marker, retention).
+        """
+        missing = records[0].offset > self.position and self._gap_at != self.position
+        self._gap_at = self.position if missing else None
+        return missing
+
+    def handle(self, records: Sequence[Record]) -> Step:  # noqa: C901  the hot path stays in one piece
+        reader = self._reader
+        fences: dict[bytes, bytes] = {}
+        messages, spans, fenced = [], [], 0
+        rejected: list[tuple[Message, PermanentError]] = []
+        wire, trace, is_counted = reader.wire, reader.tracing.process, reader.wire.is_counted
+        position = self.position
+        for record in records:
+            if record.offset < position:
+                continue
+            message = Message(record, not is_counted)
+            headers = message.headers
+            if is_counted and (newest := headers.get("ce_sequence")) is not None:
+                # the fence: drop what is not newer than the newest of its source; what does not count is let through
+                source = headers.get("ce_source", b"")
+                known = fences.get(source) or self.store.fences.get(source)
+                if known is not None and newest <= known:
+                    fenced += 1
+                    continue
+                fences[source] = newest
+            if "traceparent" in headers and (span := trace(message)):
+                message.traceparent = write_traceparent(span.get_span_context())
+                spans.append(span)
+            try:
+                if wire.decode(message):
+                    messages.append(message)
+            except PermanentError as error:
+                rejected.append((message, error))
+        state = self.store.state()
+        batch = Batch(messages, state, self._outputs, reader.name)
+        for message, error in rejected:
+            batch.reject(message, error)
+        if messages:
+            reader.process(batch)
+        position = max(position, records[-1].offset + 1)
+        return Step(
+            self,
+            batch.outgoing,
+            state,
+            position,
+            fences,
+            len(messages),
+            fenced,
+            batch.rejected,
+            records,
+            spans,
+        )
+
+    def commit(self, step: Step) -> None:
+        self.store.commit(step.position, step.fences, step.state)
+        self.position = step.position
+        metrics, topic = self._reader.metrics, self.place.topic
+        metrics.consumed.labels(topic).inc(step.handled)
+        if step.fenced:
+            metrics.fenced.labels(topic).inc(step.fenced)
+        for span in step.spans:
+            finish(span)
+        self._judge(step)
+
+    def _judge(self, step: Step) -> None:
+        brake, rejected = self._reader.brake, step.rejected
+        if not rejected:
+            brake.good()
+            return
+        self._reader.metrics.dead.labels(self.place.topic).inc(len(rejected))
+        for record in step.records:
+            if (error := rejected.get(record.offset)) is None:
+                brake.good()
+            else:
+                logger.warning(
+                    "message rejected",
+                    extra={
+                        "at": f"{record.topic}/{record.partition}/{record.offset}",
+                        "reason": str(error),
+                    },
+                )
+                brake.bad(record, error)
+
+    def close(self) -> None:
+        self.store.close()
