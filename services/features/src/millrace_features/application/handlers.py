@@ -32,11 +32,12 @@ def on_label(
 ) -> Iterator[FeaturesComputed]:
     """A label makes no vector: it counts in those of later events."""
     plan = plans.of(event.pipeline, event.pipeline_version)
-    known = histories.of(event.pipeline, event.entity)
-    if plan is not None and known is not None:
+    if plan is not None:
+        known = histories.of(event.pipeline, event.entity)
         retention = _retention(plan, known, plans)
-        history = with_label(retention, under(retention, known), event)
-        if history is not known:
+        before = under(retention, known)
+        history = with_label(retention, before, event)
+        if history is not before:
             histories.put(event.pipeline, event.entity, history)
     return iter(())
 

@@ -1,11 +1,10 @@
 """The pipelines heard of: each version that an event may still name, made ready when the first event names it."""
 
+from millrace_features.domain.events import PipelineApplied
+from millrace_features.domain.plan import Plan, plan
 from millrace_kernel.errors import TransientError
 from millrace_kernel.ids import PipelineName
 from millrace_kernel.pipeline import Pipeline
-
-from millrace_features.domain.events import PipelineApplied
-from millrace_features.domain.plan import Plan, plan
 
 
 class PipelinesHeard:

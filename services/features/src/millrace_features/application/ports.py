@@ -2,10 +2,9 @@
 
 from typing import Protocol
 
-from millrace_kernel.ids import EntityId, PipelineName
-
 from millrace_features.domain.history import History
 from millrace_features.domain.plan import Plan
+from millrace_kernel.ids import EntityId, PipelineName
 
 
 class Plans(Protocol):

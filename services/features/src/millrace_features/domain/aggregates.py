@@ -12,7 +12,7 @@ NAN = math.nan
 Aggregate = Callable[[Sequence[float]], float]
 
 
-def count(values: Sequence[float]) -> float:
+def number_of(values: Sequence[float]) -> float:
     return float(len(values))
 
 
@@ -20,9 +20,10 @@ def total(values: Sequence[float]) -> float:
     if not values:
         return NAN
     try:
-        return math.fsum(values)
+        exact = math.fsum(values)
     except (OverflowError, ValueError):  # beyond what a double holds; infinities that cancel
         return NAN
+    return exact if math.isfinite(exact) else NAN
 
 
 def mean(values: Sequence[float]) -> float:
@@ -39,11 +40,16 @@ def largest(values: Sequence[float]) -> float:
 
 def deviation(values: Sequence[float]) -> float:
     """The sample's standard deviation: missing for fewer than two values."""
-    if len(values) < 2:  # noqa: PLR2004  one value has no deviation
+    count = len(values)
+    if count < 2:
         return NAN
+    if min(values) == max(values):
+        return 0.0  # exactly, although their mean may be rounded
     middle = mean(values)
-    squares = total([(value - middle) * (value - middle) for value in values])
-    return math.sqrt(squares / (len(values) - 1)) if squares < math.inf else NAN
+    apart = [value - middle for value in values]
+    rest = total(apart)  # not quite 0: the mean is rounded
+    squares = total([difference * difference for difference in apart]) - rest * rest / count
+    return math.sqrt(squares / (count - 1)) if squares >= 0 else NAN
 
 
 def last(values: Sequence[float]) -> float:
@@ -51,7 +57,7 @@ def last(values: Sequence[float]) -> float:
 
 
 AGGREGATES: Mapping[AggregateFunction, Aggregate] = {
-    AggregateFunction.COUNT: count,
+    AggregateFunction.COUNT: number_of,
     AggregateFunction.SUM: total,
     AggregateFunction.MEAN: mean,
     AggregateFunction.MIN: smallest,

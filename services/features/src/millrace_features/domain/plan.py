@@ -4,12 +4,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from millrace_features.domain.aggregates import AGGREGATES, Aggregate
 from millrace_kernel.expressions import Evaluate, Expression, compile_expression, parse
 from millrace_kernel.ids import PipelineName
 from millrace_kernel.pipeline import LABEL, AggregateFunction, Feature, Pipeline
 from millrace_kernel.time import Duration
-
-from millrace_features.domain.aggregates import AGGREGATES, Aggregate
 
 
 @dataclass(frozen=True, slots=True)

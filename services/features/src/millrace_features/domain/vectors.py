@@ -2,16 +2,17 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
-
-from millrace_kernel.errors import PermanentError
-from millrace_kernel.expressions import EVENT_TIME, Lagged, Values
-from millrace_kernel.pipeline import LABEL
-from millrace_kernel.time import SECOND
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from millrace_features.domain.events import EventAccepted, FeaturesComputed
 from millrace_features.domain.history import History
+from millrace_features.domain.lists import present
 from millrace_features.domain.plan import Plan, Window
+from millrace_kernel.errors import PermanentError
+from millrace_kernel.expressions import EVENT_TIME, Lagged, Values
+from millrace_kernel.pipeline import LABEL
+from millrace_kernel.time import SECOND, Instant
 
 NAN = math.nan
 
@@ -93,23 +94,24 @@ def _present(
         return history.labels.known_in(start, before, at) if history.labels else ()
     values = history.fields[name][start:before] if name in history.fields else []
     values.append(event.numbers[plan.number_places[name]])
-    whole = sum(values)
-    return values if whole == whole else [value for value in values if value == value]
+    return present(values)
 
 
 def _newest(plan: Plan, history: History, event: EventAccepted, name: str, before: int) -> float:
     """The newest value ever that is not missing."""
-    labels, at = history.labels, event.event_time
+    values: Iterable[float]
     if name == LABEL:
-        values = (
-            (labels.in_force(place, at) for place in range(before - 1, -1, -1)) if labels else ()
-        )
+        values = _labels_backwards(history, event.event_time, before)
     else:
         own = event.numbers[plan.number_places[name]]
-        if own == own:
-            return own
-        values = reversed(history.fields.get(name, [])[:before])
+        values = chain((own,), reversed(history.fields.get(name, [])[:before]))
     for value in values:
         if value == value:
             return value
     return history.ever.get(name, NAN)
+
+
+def _labels_backwards(history: History, at: Instant, before: int) -> Iterator[float]:
+    if history.labels is not None:
+        for place in range(before - 1, -1, -1):
+            yield history.labels.in_force(place, at)

@@ -1,0 +1,1 @@
+"""Protobuf, and the state's bytes."""

@@ -1,0 +1,1 @@
+"""Where features is called from: the broker and HTTP."""
