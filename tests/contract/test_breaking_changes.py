@@ -21,7 +21,12 @@ def contracts(tmp_path: Path) -> Path:
 def breaking(contracts: Path) -> subprocess.CompletedProcess[str]:
     released = ROOT / "proto" / "released.binpb"
     return subprocess.run(
-        [BUF, "breaking", "--against", released], cwd=contracts, capture_output=True, text=True, timeout=60, check=False
+        [BUF, "breaking", "--against", released],
+        cwd=contracts,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -37,7 +42,12 @@ def test_the_released_contracts_are_not_broken(contracts: Path):
 
 
 def test_a_new_field_breaks_nobody(contracts: Path):
-    change(contracts, "features.proto", "  bool late = 8;", "  bool late = 8;\n  // New.\n  string note = 9;")
+    change(
+        contracts,
+        "features.proto",
+        "  bool late = 8;",
+        "  bool late = 8;\n  // New.\n  string note = 9;",
+    )
     assert breaking(contracts).returncode == 0
 
 

@@ -167,8 +167,8 @@ class Partition:
                 rejected.append((message, error))
         state = self.store.state()
         batch = Batch(messages, state, self._outputs, reader.name)
-        for message, error in rejected:
-            batch.reject(message, error)
+        for message, reason in rejected:
+            batch.reject(message, reason)
         if messages:
             reader.process(batch)
         position = max(position, records[-1].offset + 1)

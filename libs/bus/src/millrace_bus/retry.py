@@ -13,5 +13,5 @@ class Backoff:
 
     def delay(self, attempt: int, chance: Callable[[], float]) -> float:
         """Seconds to wait after the attempt-th failure (1, 2, …); `chance` gives a number in [0, 1)."""
-        ceiling = min(self.longest_seconds, self.first_seconds * 2 ** min(attempt - 1, 30))
+        ceiling = min(self.longest_seconds, self.first_seconds * float(2 ** min(attempt - 1, 30)))
         return ceiling * (0.5 + 0.5 * chance())

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from typing_extensions import override
+
 from millrace_bus.broker import Broker, Consumer, Producer, RebalanceListener, TopicPartition
 from millrace_bus.dead_letters import Brake, dead_letter
 from millrace_bus.ledger import LOCAL, Ledger, PositionMovedError
@@ -295,12 +297,14 @@ class SqlWorker(RebalanceListener):
             self._told_group = now
             await consumer.commit(told)
 
+    @override
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         async with self._step:
             for place in partitions:
                 self._sessions.forget(place)
                 self._positions.pop(place, None)
 
+    @override
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
         consumer = self._sessions.consumer
         if consumer is None:

@@ -5,7 +5,7 @@ State, position and fences change in one WriteBatch or not at all.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -135,10 +135,13 @@ class PartitionStore:
             yield bytes(key[1:]), self._codec.decode(bytes(value))
 
     def _with_prefix(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        for key, value in self._database.items(from_key=prefix):
+        items: Iterable[tuple[Any, Any]] = self._database.items(
+            from_key=prefix
+        )  # bytes, in raw mode
+        for key, value in items:
             if not key.startswith(prefix):
                 return
-            yield key, value
+            yield bytes(key), bytes(value)
 
 
 def _options() -> Options:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from typing_extensions import override
+
 from millrace_bus.broker import Broker, Consumer, Producer, RebalanceListener, TopicPartition
 from millrace_bus.dead_letters import Brake
 from millrace_bus.outputs import by_partition
@@ -161,6 +163,7 @@ class StreamWorker(RebalanceListener):
             self._committed_to_group = now
             await consumer.commit(told)
 
+    @override
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         async with self._step:
             for place in partitions:
@@ -168,6 +171,7 @@ class StreamWorker(RebalanceListener):
                 if store := self._stores.pop(place, None):
                     store.close()
 
+    @override
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
         consumer = self._sessions.consumer
         if consumer is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
+from typing_extensions import override
 
 from millrace_kernel.time import Instant, parse_rfc3339, rfc3339
 
@@ -172,6 +173,7 @@ class Message:
         value = self.headers.get(header)
         return value.decode(errors="replace") if value else ""  # users' headers may hold anything
 
+    @override
     def __repr__(self) -> str:
         return f"Message({self.type or 'raw'} at {self.topic}/{self.partition}/{self.offset})"
 

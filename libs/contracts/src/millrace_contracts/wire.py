@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import DecodeError
+from typing_extensions import override
 
 from millrace_contracts.catalogue import Trace, catalogue
 from millrace_contracts.cloudevents import Header
@@ -96,8 +97,10 @@ class RawWire(WireTable):
     def __init__(self, encoders: Iterable[Encoder]) -> None:
         super().__init__({}, encoders)
 
-    def understands(self, message: Message) -> bool:  # noqa: ARG002  all are
+    @override
+    def understands(self, message: Message) -> bool:
         return True
 
-    def decode(self, message: Message) -> bool:  # noqa: ARG002  the service looks into the value itself
+    @override
+    def decode(self, message: Message) -> bool:
         return True

@@ -7,12 +7,13 @@ import logging
 import random  # noqa: TID251  jitter only
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import uvicorn
 import uvloop
+from typing_extensions import override
 
 from millrace_bus.broker import Broker
 from millrace_bus.retry import Backoff
@@ -145,5 +146,7 @@ async def _serve(service: Service) -> None:
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: the process has one place that stops it."""
 
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -4,6 +4,8 @@ import asyncio
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 
+from typing_extensions import override
+
 from millrace_bus.broker import Broker, Consumer, RebalanceListener, TopicPartition, TopicSpec
 from millrace_contracts.message import Outgoing, Record
 from millrace_testkit.eventually import eventually
@@ -27,10 +29,12 @@ class Remembers(RebalanceListener):
         self.lost: list[TopicPartition] = []
         self._start = start
 
+    @override
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
         self.owned -= set(partitions)
         self.lost += partitions
 
+    @override
     async def assigned(self, partitions: Collection[TopicPartition]) -> None:
         assert self.consumer is not None
         self.owned |= set(partitions)

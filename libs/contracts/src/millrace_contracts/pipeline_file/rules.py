@@ -4,7 +4,7 @@ reported once."""
 import re
 from collections.abc import Iterator
 
-from croniter import croniter  # type: ignore[import-untyped]
+from croniter import croniter
 
 from millrace_contracts.pipeline_file.draft import Draft
 from millrace_contracts.pipeline_file.expressions import wrong_with

@@ -1,0 +1,1 @@
+"""Runs a whole stack as local processes: starts, watches, restarts and ends them."""
