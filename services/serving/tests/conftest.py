@@ -1,7 +1,8 @@
 """What serving's tests share: pipelines, vectors, and the fakes of the ports."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -125,6 +126,10 @@ class FakePublisher:
         self.published: list[PredictionMade] = []
         self.room = room
         self._changed = asyncio.Condition()
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        yield
 
     async def publish(self, predictions: Sequence[PredictionMade]) -> None:
         for prediction in predictions:

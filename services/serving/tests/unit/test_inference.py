@@ -118,6 +118,7 @@ async def test_a_loaded_version_can_be_asked_for_and_others_cannot(world):
     for number in (1, 2, 3):
         await world.promote(version=number, epoch=number)
 
+    assert world.ask(body([0.5]))["model_version"] == "3"
     assert world.ask(body([0.5]), "2")["model_version"] == "2"
     with pytest.raises(UnknownModelError, match="loaded: 3, 2"):
         world.ask(body([0.5]), "1")

@@ -100,6 +100,11 @@ def test_missing_features_are_named():
         ({"inputs": []}, "at least one tensor"),
         ({"inputs": [1]}, "inputs[0] must be an object"),
         ({"id": 7, "inputs": []}, "id must be a string"),
+        (mixed() | {"id": "x" * 201}, "at most 200 characters"),
+        (
+            mixed(weather=tensor("weather", ["a", "x" * 1_001], "BYTES")),
+            "more than 1000 characters",
+        ),
         (
             {"inputs": [{"datatype": "FP64", "shape": [1], "data": [1.0]}]},
             "inputs[0] must have a name",

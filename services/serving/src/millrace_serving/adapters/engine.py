@@ -1,6 +1,7 @@
 """Artifacts into memory: the object store, the artifact's own checks, and a first answer before anybody waits for one."""
 
 import numpy as np
+from typing_extensions import override
 
 from millrace_artifacts.artifact import Runtime, read_artifact
 from millrace_artifacts.errors import ObjectMissingError
@@ -11,8 +12,13 @@ from millrace_kernel.pipeline import LabelKind
 from millrace_serving.application.ports import Engine, LoadedModel
 from millrace_serving.domain.answers import Scores, answers
 from millrace_serving.domain.champions import Champion
-from millrace_serving.domain.columns import MISSING_CATEGORY, MISSING_NUMBER, Columns, Rows, Signature
-from typing_extensions import override
+from millrace_serving.domain.columns import (
+    MISSING_CATEGORY,
+    MISSING_NUMBER,
+    Columns,
+    Rows,
+    Signature,
+)
 
 _PLATFORMS = {Runtime.ONNX: "onnxruntime_onnx", Runtime.NATIVE: "xgboost_ubj"}
 
@@ -26,7 +32,9 @@ class ArtifactModel(LoadedModel):
         given = scorer.signature
         # a binary model's classes are 0 and 1, which no answer names
         classes = given.classes if given.label_kind is LabelKind.MULTICLASS else ()
-        self._signature = Signature(Columns(given.numbers, given.categories), given.label_kind, classes)
+        self._signature = Signature(
+            Columns(given.numbers, given.categories), given.label_kind, classes
+        )
 
     @property
     @override
@@ -62,7 +70,9 @@ class ArtifactEngine(Engine):
         except MillraceError:
             raise
         except Exception as error:  # whatever a model library raises
-            raise PermanentError(f"{champion.artifact_uri} doesn't load: {error!r}; train again") from error
+            raise PermanentError(
+                f"{champion.artifact_uri} doesn't load: {error!r}; train again"
+            ) from error
 
 
 def _loaded(content: bytes, champion: Champion) -> ArtifactModel:
@@ -81,4 +91,8 @@ def _warm_up(model: ArtifactModel) -> None:
     columns = model.signature.columns
     numbers = np.full((1, len(columns.numbers)), MISSING_NUMBER)
     categories = [tuple(MISSING_CATEGORY for _ in columns.categories)]
-    answers(model.signature.kind, model.signature.classes, model.score(Rows(columns, numbers, categories)))
+    answers(
+        model.signature.kind,
+        model.signature.classes,
+        model.score(Rows(columns, numbers, categories)),
+    )

@@ -5,10 +5,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import Enum, auto
+from itertools import islice
 
 from typing_extensions import override
 
-from millrace_bus.broker import Broker, Producer, TopicPartition
+from millrace_bus.broker import Broker, Producer
 from millrace_bus.outputs import Outputs, by_partition
 from millrace_bus.retry import Backoff
 from millrace_contracts.cloudevents import sequence
@@ -18,7 +20,8 @@ from millrace_kernel.errors import TransientError
 from millrace_kernel.time import Instant
 from millrace_serving.application.ports import Publisher
 from millrace_serving.domain.events import PredictionMade
-from millrace_telemetry.tracing import NO_TRACING, Tracing
+from millrace_telemetry.metrics import BusMetrics
+from millrace_telemetry.tracing import NO_TRACING
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +29,18 @@ ROOM = 10_000
 BATCH = 1_000
 
 
-class BusPublisher(Publisher):
-    """A buffer of `room` predictions and one sender.
+class _State(Enum):
+    TAKING = auto()
+    DRAINING = auto()
+    STOPPED = auto()
 
-    Its source is this start of this instance, whose sequence counts from 0: readers drop what a lost acknowledgement
-    makes it send twice. A batch leaves only when the one before is acknowledged. Cancelled, it first sends what it has
-    taken over, and what is `expected`.
+
+class BusPublisher(Publisher):
+    """A buffer with room for so many predictions, and one sender: a component of the service.
+
+    Its source is this start of this instance, and its sequence counts from 0: readers drop what a lost acknowledgement
+    makes it send twice. A batch leaves only when the one before is acknowledged. When cancelled, it first sends all that
+    it has taken over and all that is still expected.
     """
 
     def __init__(
@@ -44,16 +53,122 @@ class BusPublisher(Publisher):
         chance: Callable[[], float],
         room: int = ROOM,
         backoff: Backoff | None = None,
-        tracing: Tracing = NO_TRACING,
+        metrics: BusMetrics | None = None,
     ) -> None:
         self.ready = asyncio.Event()
         self._broker = broker
-        self._outputs = Outputs(f"millrace/serving/requests/{instance}/{started}", wire, tracing)
+        self._outputs = Outputs(f"millrace/serving/requests/{instance}/{started}", wire, NO_TRACING)
         self._chance = chance
         self._room = room
         self._backoff = backoff or Backoff()
+        self._metrics = metrics or BusMetrics()
         self._waiting: deque[PredictionMade] = deque()
-        self._changed = asyncio.Condition()
+        self._work = asyncio.Event()  # something waits, or nothing will any more
+        self._freed = asyncio.Event()
         self._sent = 0
         self._expected = 0
-        self._stopping = False
+        self._state = _State.TAKING
+
+    @override
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
+            self._work.set()
+
+    @override
+    async def publish(self, predictions: Sequence[PredictionMade]) -> None:
+        taken = 0
+        while True:
+            if self._state is _State.STOPPED:
+                raise TransientError("this instance of serving has stopped; ask another one")
+            end = taken + self._room - len(self._waiting)
+            self._waiting.extend(predictions[taken:end])
+            self._work.set()
+            if end >= len(predictions):
+                return
+            taken = end
+            self._freed.clear()
+            await self._freed.wait()
+
+    @property
+    def is_idle(self) -> bool:
+        """All that was taken over has been acknowledged."""
+        return not self._waiting
+
+    async def run(self) -> None:
+        """Send until cancelled, then send the rest."""
+        try:
+            await self._send_all()
+        except asyncio.CancelledError:
+            self._state = _State.DRAINING
+            await self._send_all()
+            raise
+        finally:
+            self._state = _State.STOPPED
+            self._freed.set()
+            if self._waiting:
+                logger.error(
+                    "stopped before all answers were written", extra={"lost": len(self._waiting)}
+                )
+
+    def _is_over(self) -> bool:
+        return self._state is _State.DRAINING and not self._waiting and not self._expected
+
+    async def _send_all(self) -> None:
+        attempt = 0
+        while not self._is_over():
+            before = self._sent
+            try:
+                await self._session()
+            except TransientError as error:
+                attempt = 1 if self._sent > before else attempt + 1
+                delay = self._backoff.delay(attempt, self._chance)
+                logger.warning(
+                    "cannot write answers; trying again",
+                    extra={"seconds": round(delay, 2), "reason": str(error)},
+                )
+                await asyncio.sleep(delay)
+
+    async def _session(self) -> None:
+        """With one producer, until it fails: what it was given last may or may not have been written, and is sent again."""
+        producer = self._broker.producer()
+        await producer.start()
+        self.ready.set()
+        try:
+            while not self._is_over():
+                if self._waiting:
+                    await self._send(producer, list(islice(self._waiting, BATCH)))
+                else:
+                    self._work.clear()
+                    await self._work.wait()
+        finally:
+            await producer.stop()
+
+    async def _send(self, producer: Producer, predictions: Sequence[PredictionMade]) -> None:
+        records = [
+            self._record(prediction, self._sent + index)
+            for index, prediction in enumerate(predictions)
+        ]
+        placed = await by_partition(producer, records)
+        sends = [
+            producer.send(place.topic, place.partition, part) for place, part in placed.items()
+        ]
+        for outcome in await asyncio.gather(*sends, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        for _ in predictions:
+            self._waiting.popleft()
+        self._sent += len(predictions)
+        self._freed.set()
+        for place, part in placed.items():
+            self._metrics.produced.labels(place.topic).inc(len(part))
+
+    def _record(self, prediction: PredictionMade, number: int) -> Outgoing:
+        """A request is its own cause. Its sequence is its number since this start."""
+        vector = prediction.vector
+        cause = Cause(vector.event_id, vector.event_time, vector.event_id)
+        return self._outputs.record(prediction, cause, sequence(number, 0), 0)

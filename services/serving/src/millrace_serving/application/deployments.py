@@ -73,21 +73,24 @@ class Deployer:
         self._instance = instance
         self._monotonic = monotonic
         self._successions: dict[PipelineName, Succession] = {}
-        self._arrivals: dict[
-            PipelineName, float
-        ] = {}  # of promotions that have not been settled yet
-        self._outcomes: dict[PipelineName, dict[int, Outcome]] = {}  # by epoch
+        # of the promotions that are due
+        self._arrivals: dict[PipelineName, float] = {}
+        # by epoch
+        self._outcomes: dict[PipelineName, dict[int, Outcome]] = {}
 
-    def hear(self, event: ModelPromoted | ModelRolledBack) -> None:
+    def hear(self, event: ModelPromoted | ModelRolledBack) -> bool:
+        """Whether this is news, and not an epoch heard of before."""
         pipeline = event.champion.pipeline
         before = self._successions.get(pipeline, NO_SUCCESSION)
         after = evolve(before, event)
-        if after is not before:
-            self._successions[pipeline] = after
-            self._arrivals[pipeline] = self._monotonic()
+        if after is before:
+            return False
+        self._successions[pipeline] = after
+        self._arrivals[pipeline] = self._monotonic()
+        return True
 
     async def carry_out(self) -> None:
-        """Bring every pipeline to its newest champion; slow artifacts wait for each other only at the end.
+        """Bring every pipeline to its newest champion, all side by side.
 
         Raises TransientError after all have been tried, when one could not be reached: it stays due.
         """

@@ -1,6 +1,7 @@
 """Requests to answers, in the Open Inference Protocol's words."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import count
 
@@ -100,6 +101,10 @@ class Inference:
         return Answered(
             response, _predictions(answering, identity, request.rows, answers, self._clock.now())
         )
+
+    def asked(self) -> AbstractContextManager[None]:
+        """Around everything that is done for one request."""
+        return self._publisher.expecting()
 
     async def publish(self, answered: Answered) -> None:
         """Hand the predictions to the stream; waits only when the stream is too slow for the requests."""

@@ -21,9 +21,8 @@ class Pipelines:
             self._versions[event.pipeline, pipeline.version] = (pipeline, Columns.of(pipeline))
         self._ended.discard(event.pipeline)
         newest, known = event.versions[-1], self._current.get(event.pipeline)
-        if (
-            known is None or newest.version > known.version
-        ):  # after a lost connection history is heard again
+        # after a lost connection history is heard again, oldest first
+        if known is None or newest.version > known.version:
             self._current[event.pipeline] = newest
 
     def end(self, name: PipelineName) -> None:

@@ -1,6 +1,7 @@
 """What serving needs of the world. Each port has two implementations, the real one and a fake, which pass one suite of tests."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from millrace_serving.domain.answers import Scores
@@ -36,5 +37,11 @@ class Engine(Protocol):
 class Publisher(Protocol):
     """Writes the answers given over HTTP to the stream, behind the answers' back."""
 
+    def expecting(self) -> AbstractContextManager[None]:
+        """Around a request, so that the publisher doesn't stop between the question and `publish`."""
+
     async def publish(self, predictions: Sequence[PredictionMade]) -> None:
-        """Take them over. Waits only while there is no room: nothing is dropped, so whoever asks too fast waits."""
+        """Take them over. Waits only while there is no room: nothing is dropped, so whoever asks too fast waits.
+
+        Raises TransientError when it has stopped.
+        """

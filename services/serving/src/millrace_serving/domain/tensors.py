@@ -29,6 +29,10 @@ _NUMBER_TYPES: dict[str, frozenset[type]] = {
 _BYTES_TYPES: frozenset[type] = frozenset({str, _NONE})
 _THRESHOLD = 0.5  # the probability from which on a binary answer's label is true
 
+# what a request says becomes one message on the bus, which must stay below a broker's 1 MB
+_LONGEST_ID = 200
+_LONGEST_TEXT = 1_000
+
 Json = dict[str, Any]
 
 
@@ -59,9 +63,9 @@ class _Tensor:
 def read_request(body: object, signature: Signature) -> InferenceRequest:
     """Check the request against the signature. Raises RequestRefusedError."""
     request = _object(body, "the body")
-    identity = request.get("id")
-    if identity is not None and not isinstance(identity, str):
-        raise RequestRefusedError(f"id must be a string, not {identity!r}")
+    identity = request.get("id") or None
+    if identity is not None and not (isinstance(identity, str) and len(identity) <= _LONGEST_ID):
+        raise RequestRefusedError(f"id must be a string of at most {_LONGEST_ID} characters")
     tensors = _tensors(_list(request.get("inputs"), "inputs"))
     return InferenceRequest(
         identity or None, _rows(tensors, signature.columns), _requested(request, signature.kind)
@@ -224,7 +228,12 @@ def _texts(tensor: _Tensor) -> list[str]:
             f"the feature {tensor.name!r} is a category: send BYTES, not {tensor.datatype}"
         )
     _check_types(tensor, _BYTES_TYPES)
-    return [value or MISSING_CATEGORY for value in tensor.data]
+    texts = [value or MISSING_CATEGORY for value in tensor.data]
+    if max(map(len, texts)) > _LONGEST_TEXT:
+        raise RequestRefusedError(
+            f"the input {tensor.name!r} holds a text of more than {_LONGEST_TEXT} characters"
+        )
+    return texts
 
 
 def _check_types(tensor: _Tensor, allowed: frozenset[type]) -> None:

@@ -1,0 +1,31 @@
+"""python -m millrace_serving"""
+
+from millrace_service.process import Service, run
+from millrace_serving.bootstrap import NAME, assemble
+from millrace_serving.entrypoints.http import app
+from millrace_serving.entrypoints.worker import components
+from millrace_serving.settings import Settings
+
+
+def main() -> None:
+    settings = Settings()
+
+    async def build() -> Service:
+        parts = assemble(settings)
+        service = Service(
+            name=NAME,
+            port=settings.serving_port,
+            settings=settings,
+            broker=parts.broker,
+            app=None,
+            components=components(parts),
+            tracing=parts.tracing,
+        )
+        service.app = app(parts, service.is_ready)
+        return service
+
+    run(settings, NAME, build)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The one place where serving's ports get their adapters."""
+
+import time
+from dataclasses import dataclass
+
+from millrace_artifacts.store import ObjectStore
+from millrace_bus.broker import Broker
+from millrace_bus.kafka import KafkaBroker
+from millrace_contracts.wire import WireTable
+from millrace_kernel.clock import SystemClock
+from millrace_kernel.time import Clock
+from millrace_service.process import chance
+from millrace_serving.adapters.engine import ArtifactEngine
+from millrace_serving.adapters.publisher import BusPublisher
+from millrace_serving.adapters.wire import WIRE
+from millrace_serving.application.deployments import Deployer, Deployments
+from millrace_serving.application.inference import Inference
+from millrace_serving.application.pipelines import Pipelines
+from millrace_serving.settings import Settings
+from millrace_telemetry.exporting import tracing
+from millrace_telemetry.metrics import BusMetrics
+from millrace_telemetry.tracing import Tracing
+
+NAME = "serving"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One instance of serving, before it is connected to anything."""
+
+    settings: Settings
+    broker: Broker
+    wire: WireTable
+    pipelines: Pipelines
+    deployments: Deployments
+    deployer: Deployer
+    publisher: BusPublisher
+    inference: Inference
+    tracing: Tracing
+    metrics: BusMetrics
+
+
+def assemble(
+    settings: Settings, *, broker: Broker | None = None, clock: Clock | None = None
+) -> Parts:
+    """Put the real adapters into the ports; tests bring a broker and a clock of their own."""
+    broker = broker or KafkaBroker(settings.kafka(f"millrace-{NAME}"))
+    clock = clock or SystemClock()
+    instance, metrics = settings.serving_instance, BusMetrics()
+    pipelines, deployments = Pipelines(), Deployments()
+    publisher = BusPublisher(
+        broker, WIRE, instance=instance, started=clock.now(), chance=chance, metrics=metrics
+    )
+    return Parts(
+        settings=settings,
+        broker=broker,
+        wire=WIRE,
+        pipelines=pipelines,
+        deployments=deployments,
+        deployer=Deployer(
+            deployments, ArtifactEngine(ObjectStore(settings.objects)), instance, time.monotonic
+        ),
+        publisher=publisher,
+        inference=Inference(pipelines, deployments, publisher, clock, instance),
+        tracing=tracing(
+            NAME,
+            settings.otel_traces_exporter,
+            zipkin_endpoint=settings.otel_exporter_zipkin_endpoint,
+            sampling_ratio=settings.otel_traces_sampler_arg,
+        ),
+        metrics=metrics,
+    )

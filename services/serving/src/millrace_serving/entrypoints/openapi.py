@@ -1,0 +1,72 @@
+"""What `/docs` says about requests that are read by hand."""
+
+from typing import Any
+
+DESCRIPTION = (
+    "Answers with each pipeline's champion, by the Open Inference Protocol, version 2 (JSON)."
+)
+
+_TENSOR = {
+    "type": "object",
+    "required": ["name", "shape", "datatype", "data"],
+    "properties": {
+        "name": {"type": "string"},
+        "shape": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1},
+            "minItems": 1,
+            "maxItems": 2,
+        },
+        "datatype": {"type": "string", "examples": ["FP64", "INT64", "BOOL", "BYTES"]},
+        "data": {
+            "type": "array",
+            "items": {},
+            "description": "flat or nested, row by row; null: missing",
+        },
+    },
+}
+_OUTPUT = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
+_REQUEST = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": "string", "description": "comes back, and is the prediction's event id"},
+        "inputs": {"type": "array", "items": _TENSOR, "minItems": 1},
+        "outputs": {"type": "array", "items": _OUTPUT, "description": "default: all"},
+    },
+}
+_RESPONSE = {
+    "type": "object",
+    "required": ["model_name", "model_version", "id", "outputs"],
+    "properties": {
+        "model_name": {"type": "string"},
+        "model_version": {"type": "string"},
+        "id": {"type": "string"},
+        "outputs": {"type": "array", "items": _TENSOR},
+    },
+}
+_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+
+INFER: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}},
+    "responses": {
+        "200": {
+            "description": "The answers",
+            "content": {"application/json": {"schema": _RESPONSE}},
+        }
+    },
+}
+
+
+def _error(status: int, description: str) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {"description": description, "content": {"application/json": {"schema": _ERROR}}}
+    }
+
+
+ERRORS = {
+    400: _error(400, "The request is wrong; the error says where"),
+    404: _error(404, "No such pipeline, or the version is not loaded"),
+    413: _error(413, "The body is too large"),
+    503: _error(503, "Not ready; try again"),
+}

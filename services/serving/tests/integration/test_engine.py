@@ -1,0 +1,128 @@
+"""The engine port: the real one and the fake pass one suite; then what only the real one can meet."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from millrace_artifacts.store import ObjectStore
+from millrace_kernel.errors import PermanentError, TransientError
+from millrace_kernel.pipeline import LabelKind
+from millrace_serving.adapters.engine import ArtifactEngine
+from millrace_serving.domain.answers import answers
+from millrace_serving.domain.columns import Columns, Rows
+
+
+class AwayStore(ObjectStore):
+    """A store that is away for what has been marked so."""
+
+    away = False
+
+    def get(self, uri, sha256):
+        if self.away:
+            raise TransientError("away")
+        return super().get(uri, sha256)
+
+
+class RealHarness:
+    def __init__(self, folder, pipeline, artifact, champion) -> None:
+        self.store = AwayStore(f"file://{folder}")
+        self.engine = ArtifactEngine(self.store)
+        self.pipeline, self._artifact, self._champion = pipeline, artifact, champion
+
+    def champion(self, version: int, content: bytes | None = None):
+        stored = self.store.put(
+            f"v{version}.zip", content or self._artifact(self.pipeline, version)
+        )
+        return replace(
+            self._champion(version, version), artifact_uri=stored.uri, artifact_sha256=stored.sha256
+        )
+
+    def broken(self, version: int):
+        return self.champion(version, b"broken")
+
+    def away(self, version: int):
+        champion = self.champion(version)
+        self.store.away = True
+        return champion
+
+
+class FakeHarness:
+    def __init__(self, world, champion) -> None:
+        self.engine, self.pipeline, self._champion = world.engine, world.pipeline, champion
+
+    def champion(self, version: int):
+        return self._champion(version, version)
+
+    def broken(self, version: int):
+        self.engine.broken.add(version)
+        return self.champion(version)
+
+    def away(self, version: int):
+        self.engine.away.add(version)
+        return self.champion(version)
+
+
+@pytest.fixture
+def real(tmp_path, make_pipeline, make_artifact, make_champion):
+    return RealHarness(tmp_path, make_pipeline(), make_artifact, make_champion)
+
+
+@pytest.fixture(params=["real", "fake"])
+def harness(request, real, world, make_champion):
+    return real if request.param == "real" else FakeHarness(world, make_champion)
+
+
+def rows(count: int) -> Rows:
+    numbers = np.array([[float(number), np.nan] for number in range(count)]).reshape(count, 2)
+    return Rows(Columns(("temp", "hum"), ("weather",)), numbers, [("rain",)] * count)
+
+
+def test_a_loaded_model_says_what_it_takes_and_answers_each_row(harness):
+    model = harness.engine.load(harness.champion(3))
+
+    assert model.signature.columns == Columns.of(harness.pipeline)
+    assert (model.signature.kind, model.signature.classes) == (LabelKind.REGRESSION, ())
+    assert "_" in model.platform
+    first, second, third = answers(LabelKind.REGRESSION, (), model.score(rows(3)))
+    assert second.value - first.value == third.value - second.value == 1.0
+
+
+def test_versions_answer_differently_and_side_by_side(harness):
+    three, four = harness.engine.load(harness.champion(3)), harness.engine.load(harness.champion(4))
+
+    assert three.score(rows(1)).values[0] < four.score(rows(1)).values[0]
+
+
+def test_an_artifact_that_never_loads_is_a_permanent_error(harness):
+    with pytest.raises(PermanentError):
+        harness.engine.load(harness.broken(3))
+
+
+def test_a_store_that_is_away_is_a_transient_error(harness):
+    with pytest.raises(TransientError):
+        harness.engine.load(harness.away(3))
+
+
+def test_an_object_that_is_missing_is_never_waited_for(real):
+    champion = replace(real.champion(1), artifact_uri=f"{real.store.url}/gone.zip")
+
+    with pytest.raises(PermanentError, match=r"gone\.zip does not exist.*OBJECT_STORE_URL"):
+        real.engine.load(champion)
+
+
+def test_another_pipelines_artifact_is_refused(real, make_pipeline, make_artifact):
+    champion = real.champion(1, make_artifact(make_pipeline("taxis"), 1))
+
+    with pytest.raises(PermanentError, match="a model of pipeline taxis, not of bikes"):
+        real.engine.load(champion)
+
+
+def test_whatever_a_model_library_raises_is_told_as_a_permanent_error(real, monkeypatch):
+    def fail(artifact):
+        raise ImportError("no module named xgboost")
+
+    monkeypatch.setattr("millrace_serving.adapters.engine.load_scorer", fail)
+
+    with pytest.raises(PermanentError, match="no module named xgboost"):
+        real.engine.load(real.champion(1))
