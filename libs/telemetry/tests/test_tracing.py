@@ -51,6 +51,16 @@ def test_a_message_without_trace_context_makes_no_span(
     assert not spans.get_finished_spans()
 
 
+def test_flags_beyond_sampled_are_understood(tracing: Tracing, spans: InMemorySpanExporter):
+    """OpenTelemetry writes 03: sampled, and a random trace id."""
+    finish(tracing.process(Handled({"traceparent": PARENT.replace("-01", "-03").encode()})))
+    assert len(spans.get_finished_spans()) == 1
+
+
+def test_a_span_of_ours_is_understood_by_the_next_service(tracing: Tracing):
+    assert tracing.process(Handled({"traceparent": sent(tracing, Trace.ALWAYS, None).encode()})) is not None
+
+
 def test_a_sampled_message_is_handled_in_a_child_that_is_also_linked(
     tracing: Tracing, spans: InMemorySpanExporter
 ):

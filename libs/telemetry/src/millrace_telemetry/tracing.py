@@ -23,7 +23,6 @@ from opentelemetry.trace import (
 
 from millrace_contracts.catalogue import Trace
 
-_SAMPLED_SUFFIX = b"-01"
 _MESSAGING = {"messaging.system": "kafka"}
 _LARGEST = 1 << 64
 
@@ -65,10 +64,10 @@ class Tracing:
     def process(self, message: Handled) -> Span | None:
         """The span in which a sampled message is handled; None, at next to no cost, for all others."""
         header = message.headers.get("traceparent")
-        if header is None or self._tracer is None or not header.endswith(_SAMPLED_SUFFIX):
+        if header is None or self._tracer is None:
             return None
         sender = read_traceparent(header.decode(errors="replace"))
-        if sender is None:
+        if sender is None or not sender.trace_flags.sampled:
             return None
         name = message.type.rpartition(".")[2] or message.topic
         return self._tracer.start_span(

@@ -48,6 +48,26 @@ _COLUMNS: Mapping[Kind, Mapping[str, str]] = {
         "metrics": "on its holdout",
         "reason": "why",
     },
+    Kind.RUNS: {
+        "run_number": "run",
+        "trigger": "because of",
+        "as_of": "as known at",
+        "state": "state",
+        "algorithm": "algorithm",
+        "metrics": "on its holdout",
+        "train_rows": "rows",
+        "cpu_seconds": "cpu seconds",
+        "reason": "why",
+    },
+    Kind.DATASETS: {
+        "run_number": "run",
+        "rows": "rows",
+        "first_event_time": "from",
+        "last_event_time": "until",
+        "as_of": "as known at",
+        "size": "bytes",
+        "sha256": "sha256",
+    },
     Kind.ALERTS: {"pipeline": "pipeline", "alert": "alert"},
 }
 
@@ -83,8 +103,7 @@ def get_things(
     """List pipelines, models, runs, datasets or alerts."""
     settings = settings_of_the_stack()
     rows = _READERS[kind](settings, pipeline)
-    columns = _COLUMNS.get(kind) or {name: name.replace("_", " ") for row in rows for name in row}
-    show(rows, columns, output)
+    show(rows, _COLUMNS[kind], output)
 
 
 def promote(target: Target, reason: Reason = "") -> None:

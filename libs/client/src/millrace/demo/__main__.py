@@ -68,7 +68,7 @@ def run(settings: Settings, *, rate: float, limit: int | None) -> int:
         _apply(settings, example / "pipeline.yaml", name)
         pipeline = await pipeline_in_force(broker, name, seconds=_APPLIED_SECONDS)
         messages = messages_of(pipeline, rows)
-        say(f"Replaying {len(rows)} hours, 2011 and 2012, into {pipeline.topic}:")
+        say(f"Replaying {len(rows)} hours of bike rentals into {pipeline.topic}:")
         with _bar() as bar:
             player = Player(
                 settings, broker, name, lambda line: bar.console.print(line, markup=False)
@@ -135,9 +135,10 @@ async def _refuse_broken_trace(settings: Settings, outcome: Outcome) -> None:
 
 def _report(settings: Settings, outcome: Outcome, seconds: float) -> int:
     ui = f"{settings.zipkin}/zipkin/"
-    lines = {"tracing UI": ui}
-    if outcome.trace_id:
-        lines["one whole loop, traced"] = f"{settings.zipkin}/zipkin/traces/{outcome.trace_id}"
+    trace = (
+        f"{ui}traces/{outcome.trace_id}" if outcome.trace_id else "none: no trace goes all the way"
+    )
+    lines = {"tracing UI": ui, "one whole loop, traced": trace}
     lines |= {name: f"{settings.urls[name]}/docs" for name in SERVICES}
     console.print()
     console.print(table_of(outcome, lines))

@@ -62,7 +62,6 @@ class Keeper:
     async def run(self) -> None:
         """Work until `stop`. Raises what `prepare` raises: then the stack can't be."""
         await asyncio.to_thread(self.program.prepare)
-        await self._pause(self.program.patience_seconds)
         deaths, loop = 0, asyncio.get_running_loop()
         while not self._stopping.is_set():
             began = loop.time()

@@ -114,7 +114,7 @@ def _zipkin(settings: Settings) -> Program:
 def _behind_the_others() -> tuple[str, ...]:
     """Whoever watches must not slow down what is watched: the tracing UI gets what processor time is left."""
     nice = shutil.which("nice")
-    return (nice, "-n", "10") if nice else ()
+    return (nice, "-n", "5") if nice else ()
 
 
 def _service(settings: Settings, name: str) -> Program:

@@ -30,4 +30,3 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[], None] = nothing
     stop_signal: signal.Signals = signal.SIGTERM
-    patience_seconds: float = 0.0  # how long it lets the others start first
