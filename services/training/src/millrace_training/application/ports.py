@@ -5,6 +5,7 @@ from typing import Protocol
 from millrace_kernel.errors import TransientError
 from millrace_kernel.ids import EventId, PipelineName
 from millrace_kernel.time import Instant
+from millrace_training.application.overview import DatasetView, DecisionView, RunView, StatusView
 from millrace_training.domain.events import (
     Decision,
     FeaturesComputed,
@@ -90,3 +91,16 @@ class Books(Protocol):
     @property
     def next_due(self) -> NextDue:
         """The calendar that schedules are read by."""
+
+
+class Overview(Protocol):
+    """What people may look at. Never waits for the worker, nor the worker for it."""
+
+    def pipelines(self) -> list[PipelineName]: ...
+    def status(self, name: PipelineName) -> StatusView | None:
+        """None for a pipeline that was not heard of."""
+
+    def runs(self, name: PipelineName, most: int) -> list[RunView]: ...
+    def datasets(self, name: PipelineName, most: int) -> list[DatasetView]: ...
+    def decisions(self, name: PipelineName, most: int) -> list[DecisionView]:
+        """All three: the newest first."""

@@ -226,6 +226,7 @@ class Candidate:
     reference_profile: bytes
     fit_seconds: float
     cpu_seconds: float
+    notes: tuple[str, ...] = ()  # what a person should know of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from millrace_training.adapters.fitting.job import FitJob, OneClassError
 from millrace_training.adapters.fitting.rows import Labels, Rows
 
 MOST_CATEGORIES = {Encoding.ORDINAL: 255, Encoding.ONE_HOT: 50}  # 255: a histogram tree's bins
-FEWEST_OCCURRENCES = 2  # rarer texts count as unknown, so that the model learns what to do with those
+FEWEST_OCCURRENCES = (
+    2  # rarer texts count as unknown, so that the model learns what to do with those
+)
 _SMOOTHING = 10.0  # rows of the overall mean that each category's mean starts with
 
 
@@ -22,7 +24,10 @@ def signature_of(job: FitJob, rows: Rows, encoding: Encoding) -> Signature:
         pipeline_version=job.pipeline_version,
         numbers=job.numbers,
         categories=job.categories,
-        vocabularies=tuple(_vocabulary(rows.categories[:, place], rows.labels, job.label_kind, encoding) for place in range(len(job.categories))),
+        vocabularies=tuple(
+            _vocabulary(rows.categories[:, place], rows.labels, job.label_kind, encoding)
+            for place in range(len(job.categories))
+        ),
         encoding=encoding,
         label_kind=job.label_kind,
         classes=classes_of(job, rows),
@@ -35,7 +40,9 @@ def classes_of(job: FitJob, rows: Rows) -> tuple[str, ...]:
         return ()
     classes = tuple(sorted(set(rows.labels.tolist())))
     if len(classes) < 2:
-        raise OneClassError(f"{job.pipeline}: all {len(rows)} training rows have the label {classes[0]!r}; wait for another one")
+        raise OneClassError(
+            f"{job.pipeline}: all {len(rows)} training rows have the label {classes[0]!r}; wait for another one"
+        )
     return BINARY_CLASSES if job.label_kind is LabelKind.BINARY else classes
 
 
@@ -51,7 +58,9 @@ def targets(labels: Labels, classes: tuple[str, ...], kind: LabelKind) -> NDArra
     return np.array([places.get(text, -1.0) for text in labels], dtype=np.float64)
 
 
-def _vocabulary(texts: NDArray[np.object_], labels: Labels, kind: LabelKind, encoding: Encoding) -> tuple[str, ...]:
+def _vocabulary(
+    texts: NDArray[np.object_], labels: Labels, kind: LabelKind, encoding: Encoding
+) -> tuple[str, ...]:
     """The most frequent texts. Ordinal ones by their smoothed mean label, so that one split can part low from high
     (Micci-Barreca 2001); of classes, which have no mean, by frequency. One-hot ones by name."""
     counts = Counter(texts.tolist())
@@ -62,7 +71,7 @@ def _vocabulary(texts: NDArray[np.object_], labels: Labels, kind: LabelKind, enc
     if kind is LabelKind.MULTICLASS:
         return tuple(kept)
     overall = float(np.mean(labels))
-    sums = {text: overall * _SMOOTHING for text in kept}
+    sums = dict.fromkeys(kept, overall * _SMOOTHING)
     for text, label in zip(texts.tolist(), labels.tolist(), strict=True):
         if text in sums:
             sums[text] += label

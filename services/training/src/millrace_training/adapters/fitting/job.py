@@ -38,7 +38,8 @@ class FitJob:
     where missing), categories (list of string) and label (double; string for multiclass), one row per labelled event, in
     any order. `numbers` and `categories` name what the lists hold. `champion` is the artifact to compare with.
     `trials` 1 fits sensible defaults; more than that searches at random for up to `timeout_seconds` of wall time.
-    `refit`: the shipped model learns the holdout too, after it was measured. `primary_metric` None: the label kind's own.
+    `threads` 1 unless cores stand idle: OpenMP's threads spin while they wait, and two of them on busy cores took ten
+    times as long as one. `refit`: the shipped model learns the holdout too, after it was measured. `primary_metric` None: the label kind's own.
     """
 
     pipeline: str
@@ -93,6 +94,6 @@ class FitResult:
     train_rows: int  # learnt before measuring
     holdout_rows: int  # measured on
     learnt_rows: int  # learnt by the shipped model
-    fit_seconds: float  # wall time of fitting what is shipped
+    fit_seconds: float  # wall time of all of it: choosing, fitting, measuring, exporting
     cpu_seconds: float  # of the whole fit, search and export included
     notes: tuple[str, ...]

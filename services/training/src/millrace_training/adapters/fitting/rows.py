@@ -35,11 +35,15 @@ class Rows:
 
     def part(self, start: int, stop: int) -> "Rows":
         span = slice(start, stop)
-        return Rows(self.event_times[span], self.numbers[span], self.categories[span], self.labels[span])
+        return Rows(
+            self.event_times[span], self.numbers[span], self.categories[span], self.labels[span]
+        )
 
     def columns(self, numbers: list[int], categories: list[int]) -> "Rows":
         """Only some columns, by place."""
-        return replace(self, numbers=self.numbers[:, numbers], categories=self.categories[:, categories])
+        return replace(
+            self, numbers=self.numbers[:, numbers], categories=self.categories[:, categories]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +67,20 @@ def read_rows(job: FitJob) -> Rows:
     rows = Rows(
         event_times=times,
         numbers=_lists(table.column("numbers"), len(job.numbers), "numbers").astype(np.float64),
-        categories=_lists(table.column("categories"), len(job.categories), "categories").astype(object),
+        categories=_lists(table.column("categories"), len(job.categories), "categories").astype(
+            object
+        ),
         labels=labels,
     )
     order = np.lexsort((table.column("event_id").to_numpy().astype(str), times))
     order = order[usable[order]]
     if len(order) < FEWEST_ROWS:
-        raise TooFewRowsError(f"{job.pipeline}: {len(order)} rows with a label; at least {FEWEST_ROWS} are needed, wait for more labels")
-    return Rows(rows.event_times[order], rows.numbers[order], rows.categories[order], rows.labels[order])
+        raise TooFewRowsError(
+            f"{job.pipeline}: {len(order)} rows with a label; at least {FEWEST_ROWS} are needed, wait for more labels"
+        )
+    return Rows(
+        rows.event_times[order], rows.numbers[order], rows.categories[order], rows.labels[order]
+    )
 
 
 def split_rows(rows: Rows, job: FitJob) -> Split:
@@ -82,22 +92,32 @@ def split_rows(rows: Rows, job: FitJob) -> Split:
     border = len(rows) - holdout
     start = max(0, border - job.train_on_last)
     short = holdout < job.holdout_last
-    notes = (f"holdout of {holdout} rows instead of {job.holdout_last}: there are {len(rows)} in all",) if short else ()
-    return Split(rows.part(start, border), rows.part(border, len(rows)), rows.part(start, len(rows)), notes)
+    notes = (
+        (f"holdout of {holdout} rows instead of {job.holdout_last}: there are {len(rows)} in all",)
+        if short
+        else ()
+    )
+    return Split(
+        rows.part(start, border), rows.part(border, len(rows)), rows.part(start, len(rows)), notes
+    )
 
 
 def _read(path: Path) -> pa.Table:
     try:
         return pq.read_table(path, columns=list(_COLUMNS)).combine_chunks()
     except (pa.ArrowInvalid, KeyError, FileNotFoundError) as error:
-        raise DatasetError(f"{path} is not a dataset with the columns {_COLUMNS}: {error}") from error
+        raise DatasetError(
+            f"{path} is not a dataset with the columns {_COLUMNS}: {error}"
+        ) from error
 
 
 def _lists(column: pa.ChunkedArray, width: int, name: str) -> NDArray[Any]:
     """A column of lists of one length as [rows, width]."""
     lengths = column.combine_chunks().value_lengths().to_numpy(zero_copy_only=False)
     if len(column) and not (lengths == width).all():
-        raise DatasetError(f"the dataset's {name} are not all lists of {width}, as the pipeline's columns say")
+        raise DatasetError(
+            f"the dataset's {name} are not all lists of {width}, as the pipeline's columns say"
+        )
     values: NDArray[Any] = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return values.reshape(len(column), width)
 

@@ -1,0 +1,69 @@
+"""The champion on the candidate's holdout."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from millrace_artifacts.artifact import Learnt, read_artifact
+from millrace_artifacts.errors import ArtifactError
+from millrace_artifacts.scorer import load_measured
+from millrace_artifacts.signature import Signature
+from millrace_training.adapters.fitting.job import FitJob
+from millrace_training.adapters.fitting.measure import Losses, metrics_of, row_losses
+from millrace_training.adapters.fitting.rows import Rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Champion:
+    """How the champion does. `losses` is None when it could not be measured; `notes` says why."""
+
+    metrics: dict[str, float]
+    losses: Losses | None
+    notes: tuple[str, ...]
+
+
+def measure_champion(job: FitJob, holdout: Rows) -> Champion:
+    """Measure the champion's `measured` model, the one that had not learnt its own holdout when it was measured.
+
+    What answers users has learnt newer rows, of this holdout too when it is younger than the holdout is long: on rows that
+    it has learnt it would beat every honest candidate, and no retraining could ever win. `measured` stands as far behind
+    its champion as the candidate that is measured here stands behind the model that will ship, so the two are alike.
+    """
+    if job.champion is None:
+        return Champion({}, None, ())
+    try:
+        artifact = read_artifact(job.champion)
+        scorer = load_measured(artifact)
+    except ArtifactError as error:
+        return Champion({}, None, (f"not compared with the champion: {error}",))
+    signature = scorer.signature
+    difference = _difference(job, signature)
+    if difference:
+        return Champion({}, None, (f"not compared with the champion: {difference}",))
+    rows = holdout.columns(
+        [job.numbers.index(name) for name in signature.numbers],
+        [job.categories.index(name) for name in signature.categories],
+    )
+    scores = scorer.score(rows.numbers, rows.categories.tolist())
+    metrics = metrics_of(job.label_kind, signature.classes, holdout.labels, scores)
+    losses = row_losses(job.label_kind, signature.classes, holdout.labels, scores)
+    return Champion(metrics, losses, _favoured(artifact.learnt, holdout))
+
+
+def _difference(job: FitJob, signature: Signature) -> str:
+    """Why rows of this pipeline version can't be given to the champion; empty when they can."""
+    needed = {*signature.numbers, *signature.categories}
+    missing = sorted(needed - {*job.numbers, *job.categories})
+    if missing:
+        return f"it needs the columns {missing}, which this pipeline version does not have"
+    if signature.label_kind is not job.label_kind:
+        return f"it answers a {signature.label_kind} label, this version's is {job.label_kind}"
+    return ""
+
+
+def _favoured(learnt: Learnt, holdout: Rows) -> tuple[str, ...]:
+    """It can have learnt some of these rows only when the pipeline's holdout has become longer since."""
+    rows = int(np.count_nonzero(holdout.event_times <= learnt.measured_until_us))
+    if not rows:
+        return ()
+    return (f"the champion had learnt {rows} of the holdout's rows before: it looks too good",)

@@ -1,0 +1,71 @@
+"""What the models of scikit-learn have in common: a pipeline that fills in what is missing, and its export."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from millrace_artifacts.artifact import Native, NativeFormat
+from millrace_artifacts.native import dump_sklearn
+from millrace_artifacts.signature import Matrix
+from millrace_kernel.pipeline import LabelKind
+from millrace_training.adapters.fitting.task import Fitted, Task
+
+_OPSET = 15  # read by every ONNX Runtime since 2021
+
+
+def fit_steps(task: Task, *steps: tuple[str, Any]) -> Fitted:
+    """Fit the steps behind the means of the columns, which stand in for missing numbers and travel in the ONNX model."""
+    # a column that is all missing is kept, as zeros: the matrix's width is the signature's
+    imputer = SimpleImputer(strategy="mean", keep_empty_features=True)
+    pipeline = Pipeline([("imputer", imputer), *steps])
+    classifies = task.kind is not LabelKind.REGRESSION
+    targets = task.targets.astype(np.int64) if classifies else task.targets
+    with threadpool_limits(limits=task.threads), warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # a logistic regression that has not quite converged is measured like any other
+        pipeline.fit(task.matrix, targets)
+    return FittedSklearn(pipeline, task.matrix.shape[1], classifies)
+
+
+@dataclass(frozen=True, slots=True)
+class FittedSklearn:
+    pipeline: Pipeline
+    width: int
+    classifies: bool
+
+    def answers(self, matrix: Matrix) -> NDArray[Any]:
+        answers: NDArray[Any] = (
+            self.pipeline.predict_proba(matrix)
+            if self.classifies
+            else self.pipeline.predict(matrix)
+        )
+        return answers
+
+    def onnx(self) -> bytes:
+        inputs = [("input", FloatTensorType([None, self.width]))]
+        options = {id(self.pipeline): {"zipmap": False}} if self.classifies else None
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # the converters warn of their own libraries' deprecations
+            model = to_onnx(
+                self.pipeline,
+                name="model",
+                initial_types=inputs,
+                options=options,
+                target_opset=_OPSET,
+            )
+        content: bytes = model.SerializeToString(deterministic=True)
+        return content
+
+    def native(self) -> Native:
+        return Native(NativeFormat.SKOPS, dump_sklearn(self.pipeline))

@@ -1,0 +1,39 @@
+"""What every kind of model is given to learn, and what it gives back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace_artifacts.artifact import Native
+from millrace_artifacts.signature import Matrix
+from millrace_kernel.pipeline import LabelKind
+
+Parameters: TypeAlias = Mapping[str, float]  # whole numbers are int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """`matrix` float32 [rows, width], `targets` float64 [rows]: the value, or the place of the class, each of which occurs."""
+
+    matrix: Matrix
+    targets: NDArray[np.float64]
+    kind: LabelKind
+    classes: int  # 0 for regression
+    seed: int
+    threads: int
+
+
+class Fitted(Protocol):
+    """A fitted model of one library."""
+
+    def answers(self, matrix: Matrix) -> NDArray[Any]:
+        """As `millrace_artifacts.scorer.as_scores` takes them: values, or probabilities."""
+
+    def onnx(self) -> bytes:
+        """One input, float32 [rows, width]; the answer is the last output. Equal models give equal bytes."""
+
+    def native(self) -> Native:
+        """The library's own safe format."""

@@ -1,0 +1,96 @@
+"""Gradient-boosted trees."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xgboost
+from numpy.typing import NDArray
+from onnxmltools.convert import convert_xgboost
+from onnxmltools.convert.common.data_types import FloatTensorType
+
+from millrace_artifacts.artifact import Native, NativeFormat
+from millrace_artifacts.signature import Matrix
+from millrace_kernel.pipeline import LabelKind
+from millrace_training.adapters.fitting.task import Fitted, Parameters, Task
+
+# Chosen on hourly and minutely tabular streams of 1,000 to 20,000 rows: near what a search finds, half a second to fit
+DEFAULTS: Parameters = {
+    "rounds": 200,
+    "max_depth": 6,
+    "learning_rate": 0.1,
+    "min_child_weight": 5.0,
+    "subsample": 1.0,
+    "colsample_bytree": 1.0,
+    "reg_lambda": 1.0,
+}
+_OBJECTIVES = {
+    LabelKind.REGRESSION: "reg:squarederror",
+    LabelKind.BINARY: "binary:logistic",
+    LabelKind.MULTICLASS: "multi:softprob",
+}
+# A number's values are told apart by quantiles. For means 64 do as well as 256, in half the time; rare classes hide in tails
+_BINS = {LabelKind.REGRESSION: 64, LabelKind.BINARY: 256, LabelKind.MULTICLASS: 256}
+_MOST_TREES = 1_500  # of many classes each gets a tree in each round: then fewer rounds than the parameters say
+_OPSET = 15  # read by every ONNX Runtime since 2021
+
+
+def draw(generator: np.random.Generator) -> Parameters:
+    return {
+        "rounds": int(generator.integers(100, 401)),
+        "max_depth": int(generator.integers(3, 10)),
+        "learning_rate": float(np.exp(generator.uniform(np.log(0.03), np.log(0.3)))),
+        "min_child_weight": float(np.exp(generator.uniform(0.0, np.log(20.0)))),
+        "subsample": float(generator.uniform(0.6, 1.0)),
+        "colsample_bytree": float(generator.uniform(0.5, 1.0)),
+        "reg_lambda": float(np.exp(generator.uniform(np.log(0.1), np.log(10.0)))),
+    }
+
+
+def fit(task: Task, parameters: Parameters) -> Fitted:
+    settings: dict[str, Any] = {
+        name: value for name, value in parameters.items() if name != "rounds"
+    }
+    settings |= {
+        "objective": _OBJECTIVES[task.kind],
+        "tree_method": "hist",
+        "seed": task.seed,
+        "nthread": task.threads,
+        "verbosity": 0,
+        "max_bin": _BINS[task.kind],
+    }
+    rounds = int(parameters["rounds"])
+    if task.kind is LabelKind.MULTICLASS:
+        settings["num_class"] = task.classes
+        rounds = max(1, min(rounds, _MOST_TREES // task.classes))
+    matrix = xgboost.QuantileDMatrix(
+        task.matrix, task.targets, nthread=task.threads, max_bin=_BINS[task.kind]
+    )
+    booster = xgboost.train(settings, matrix, rounds)
+    return FittedXgboost(booster, task.matrix.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class FittedXgboost:
+    booster: xgboost.Booster
+    width: int
+
+    def answers(self, matrix: Matrix) -> NDArray[Any]:
+        answers: NDArray[Any] = self.booster.inplace_predict(matrix)
+        return answers
+
+    def onnx(self) -> bytes:
+        inputs = [("input", FloatTensorType([None, self.width]))]
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # the converters warn of their own libraries' deprecations
+            model = convert_xgboost(
+                self.booster, name="model", initial_types=inputs, target_opset=_OPSET
+            )
+        content: bytes = model.SerializeToString(deterministic=True)
+        return content
+
+    def native(self) -> Native:
+        return Native(NativeFormat.UBJ, bytes(self.booster.save_raw("ubj")))

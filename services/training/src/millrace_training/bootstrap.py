@@ -1,0 +1,172 @@
+"""The one place where ports get their adapters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from millrace_artifacts.store import ObjectStore
+from millrace_bus.broker import Broker
+from millrace_bus.sql import Database
+from millrace_bus.sql_worker import SqlSettings, SqlWorker
+from millrace_bus.unit import CurrentCause, SqlHandler, inject
+from millrace_service.process import Component
+from millrace_telemetry.exporting import tracing
+from millrace_telemetry.metrics import BusMetrics
+from millrace_telemetry.tracing import Tracing
+from millrace_training.adapters import migrations
+from millrace_training.adapters.children import Children
+from millrace_training.adapters.datasets import DatasetTaker
+from millrace_training.adapters.fitting.fit import fit_candidates
+from millrace_training.adapters.fitting.job import FitJob, FitResult
+from millrace_training.adapters.keeper import AFTER_ROWS, Keeper
+from millrace_training.adapters.lake import DeltaLake
+from millrace_training.adapters.overview import SqlOverview
+from millrace_training.adapters.request_traces import RequestTraces
+from millrace_training.adapters.runner import Runner, RunnerSettings, Workshop
+from millrace_training.adapters.runs import SqlRuns
+from millrace_training.adapters.settling import Settler
+from millrace_training.adapters.sql import SqlBooks
+from millrace_training.adapters.staging import Tally
+from millrace_training.adapters.wire import WIRE
+from millrace_training.application import handlers
+from millrace_training.application.ports import Overview
+from millrace_training.domain import events
+from millrace_training.settings import Settings
+
+NAME = "training"
+TOPICS = (
+    "millrace.pipelines",
+    "millrace.features",
+    "millrace.labels",
+    "millrace.drift",
+    "millrace.models",
+    "millrace.commands",
+)
+MIGRATIONS = Path(migrations.__path__[0])
+_PRELOAD = "millrace_training.adapters.fitting.preload"
+_OWN_CONNECTIONS = 5
+
+
+def fit_children() -> Children[FitJob, FitResult]:
+    """Children that fit, from a fork server that has loaded the model libraries."""
+    return Children(fit_candidates, preload=(_PRELOAD,))
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What the entrypoints stand on. The schema is up to date."""
+
+    settings: Settings
+    broker: Broker
+    database: Database
+    store: ObjectStore
+    lake: DeltaLake
+    overview: Overview
+    tracing: Tracing
+    metrics: BusMetrics
+    chance: Callable[[], float]
+    children: Children[FitJob, FitResult]
+
+    def components(
+        self, bus: SqlSettings | None = None, *, lake_after_rows: int = AFTER_ROWS
+    ) -> list[Component]:
+        """The worker, which decides; the runner, which learns; the keeper of the lake. Commits wake the latter two."""
+        tally, traces = Tally(), RequestTraces(self.tracing)
+        settler = Settler(self.database, self.lake)
+        keeper = Keeper(settler, tally, chance=self.chance, after_rows=lake_after_rows)
+
+        def committed() -> None:
+            runner.wake()
+            keeper.wake()
+
+        worker = SqlWorker(
+            NAME,
+            TOPICS,
+            wire=WIRE,
+            handlers=_handlers(tally),
+            database=self.database,
+            broker=self.broker,
+            chance=self.chance,
+            settings=bus,
+            tracing=traces,
+            metrics=self.metrics,
+            committed=committed,
+        )
+        runner = Runner(
+            worker.accept,
+            Workshop(
+                runs=SqlRuns(self.database),
+                settler=settler,
+                taker=DatasetTaker(self.lake, self.store),
+                store=self.store,
+                children=self.children,
+            ),
+            RunnerSettings(
+                parallel_runs=self.settings.training_parallel_runs,
+                threads=self.settings.training_threads,
+                fit_seconds=self.settings.training_fit_seconds,
+            ),
+            chance=self.chance,
+            traces=traces,
+        )
+        return [worker, runner, keeper]
+
+
+def _handlers(tally: Tally) -> dict[type, SqlHandler]:
+    def books(connection: Connection) -> SqlBooks:
+        return SqlBooks(connection, tally)
+
+    alone = {"books": books}
+    caused = {"books": books, "origin": CurrentCause}
+    return {
+        events.PipelineApplied: inject(handlers.on_pipeline_applied, **alone),
+        events.FeaturesComputed: inject(handlers.on_features, **caused),
+        events.LabelObserved: inject(handlers.on_label, **caused),
+        events.LabelRetracted: inject(handlers.on_label_retracted, **caused),
+        events.DriftDetected: inject(handlers.on_drift, **caused),
+        events.DriftCleared: inject(handlers.on_drift_cleared, **alone),
+        events.PerformanceDegraded: inject(handlers.on_performance, **caused),
+        events.ModelPromoted: inject(handlers.on_promoted, **alone),
+        events.ModelRolledBack: inject(handlers.on_rolled_back, **alone),
+        events.ModelRejected: inject(handlers.on_rejected, **alone),
+        events.Retrain: inject(handlers.on_retrain_command, **caused),
+        events.PausePipeline: inject(handlers.on_pause, **alone),
+        events.RunStarted: inject(handlers.on_run_started, **alone),
+        events.RunFinished: inject(handlers.on_run_finished, **alone),
+        events.RunFailed: inject(handlers.on_run_failed, **alone),
+        events.RunSkipped: inject(handlers.on_run_skipped, **caused),
+    }
+
+
+def training(
+    settings: Settings,
+    broker: Broker,
+    *,
+    chance: Callable[[], float],
+    children: Children[FitJob, FitResult] | None = None,
+) -> Training:
+    """Connects to database and object store; raises TransientError while one is away. Call it in a thread."""
+    database = Database(
+        settings.database, pool_size=_OWN_CONNECTIONS + settings.training_parallel_runs
+    )
+    database.migrate(MIGRATIONS)
+    store = ObjectStore(settings.objects)
+    return Training(
+        settings=settings,
+        broker=broker,
+        database=database,
+        store=store,
+        lake=DeltaLake(f"{store.url}/lake"),
+        overview=SqlOverview(database),
+        tracing=tracing(
+            NAME,
+            settings.otel_traces_exporter,
+            zipkin_endpoint=settings.otel_exporter_zipkin_endpoint,
+            sampling_ratio=settings.otel_traces_sampler_arg,
+        ),
+        metrics=BusMetrics(),
+        chance=chance,
+        children=children or fit_children(),
+    )

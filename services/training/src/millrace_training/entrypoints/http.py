@@ -1,0 +1,79 @@
+"""The HTTP side: what was decided and why, what was run, what was learnt from."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query
+from fastapi.responses import JSONResponse
+
+from millrace_kernel.ids import PipelineName
+from millrace_service.http import create_app, problem
+from millrace_training.application.overview import DatasetView, DecisionView, RunView, StatusView
+from millrace_training.bootstrap import NAME, Training
+
+Limit = Annotated[int, Query(ge=1, le=1000, description="How many, the newest first")]
+_UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "No such pipeline"}}
+
+
+def create(training: Training, ready: Callable[[], bool]) -> FastAPI:
+    app = create_app(
+        NAME,
+        ready,
+        training.metrics.registry,
+        description="Decisions to train, runs, and the datasets they learnt from.",
+    )
+    overview = training.overview
+
+    @app.get("/v1/pipelines", tags=["pipelines"])
+    def pipelines() -> list[str]:
+        """The names of all pipelines that have been heard of."""
+        return list(overview.pipelines())
+
+    @app.get(
+        "/v1/pipelines/{pipeline}/status",
+        tags=["pipelines"],
+        response_model=StatusView,
+        responses=_UNKNOWN,
+    )
+    def status(pipeline: str) -> StatusView | JSONResponse:
+        """Labelled rows, the run that is going on, what is put off, when the schedule is due."""
+        return overview.status(PipelineName(pipeline)) or unknown(pipeline)
+
+    @app.get(
+        "/v1/pipelines/{pipeline}/runs",
+        tags=["runs"],
+        response_model=list[RunView],
+        responses=_UNKNOWN,
+    )
+    def runs(pipeline: str, limit: Limit = 100) -> list[RunView] | JSONResponse:
+        """Every run, with its outcome and its cost."""
+        name = PipelineName(pipeline)
+        return overview.runs(name, limit) if overview.status(name) else unknown(pipeline)
+
+    @app.get(
+        "/v1/pipelines/{pipeline}/datasets",
+        tags=["runs"],
+        response_model=list[DatasetView],
+        responses=_UNKNOWN,
+    )
+    def datasets(pipeline: str, limit: Limit = 100) -> list[DatasetView] | JSONResponse:
+        """What each run learnt from, and the versions of the lake's tables that it was taken from."""
+        name = PipelineName(pipeline)
+        return overview.datasets(name, limit) if overview.status(name) else unknown(pipeline)
+
+    @app.get(
+        "/v1/pipelines/{pipeline}/decisions",
+        tags=["runs"],
+        response_model=list[DecisionView],
+        responses=_UNKNOWN,
+    )
+    def decisions(pipeline: str, limit: Limit = 100) -> list[DecisionView] | JSONResponse:
+        """Every decision to train or not to, and why."""
+        name = PipelineName(pipeline)
+        return overview.decisions(name, limit) if overview.status(name) else unknown(pipeline)
+
+    def unknown(pipeline: str) -> JSONResponse:
+        names = ", ".join(overview.pipelines()) or "none"
+        return problem(404, "UnknownPipeline", f"no pipeline {pipeline!r}; known: {names}")
+
+    return app

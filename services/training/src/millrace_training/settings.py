@@ -1,0 +1,26 @@
+"""Training's settings: the one place that reads its environment."""
+
+from pydantic import Field
+
+from millrace_service.settings import PlatformSettings
+
+
+class Settings(PlatformSettings):
+    """Every name is an environment variable in capitals."""
+
+    training_port: int = Field(default=8103, description="Port of training's HTTP")
+    training_database_url: str | None = Field(
+        default=None,
+        description="SQLAlchemy URL; default DATABASE_URL, else SQLite under <home>/training",
+    )
+    training_parallel_runs: int = Field(
+        default=1, ge=1, description="Runs at a time in this process"
+    )
+    training_threads: int = Field(default=1, ge=1, description="Threads that one run's fit may use")
+    training_fit_seconds: float = Field(
+        default=900.0, gt=0, description="How long a fit may take beyond its search's timeout"
+    )
+
+    @property
+    def database(self) -> str:
+        return self.training_database_url or self.database_url or self.sqlite_url("training")
