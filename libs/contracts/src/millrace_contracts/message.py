@@ -73,21 +73,35 @@ class Cause(msgspec.Struct):
         return msgspec.json.decode(text, type=cls)
 
 
+def _position(record: Record) -> bytes:
+    return f"{record.topic}/{record.partition}/{record.offset}".encode()
+
+
 class Message:
     """One record, understood. `event` is what the wire table made of it, None for raw records."""
 
-    __slots__ = ("_recorded_at", "event", "headers", "is_raw", "record", "traceparent")
+    __slots__ = (
+        "_recorded_at",
+        "correlation_bytes",
+        "event",
+        "headers",
+        "id_bytes",
+        "is_raw",
+        "record",
+        "traceparent",
+    )
 
     def __init__(self, record: Record, is_raw: bool = False) -> None:
         self.record = record
         self.is_raw = is_raw  # a user wrote it: its headers may say anything
-        self.headers: dict[str, bytes] = dict(
-            record.headers
-        )  # a header sent twice: the last one counts
+        headers: dict[str, bytes] = dict(record.headers)  # a header sent twice: the last one counts
+        self.headers = headers
+        # a record without an id is known by its position, which is as unique and as lasting
+        self.id_bytes = headers.get("ce_id") or _position(record)
+        # what has no cause started a causal chain of its own
+        self.correlation_bytes = headers.get("ce_correlationid") or self.id_bytes
         self.event: Any = None
-        self.traceparent: str | None = (
-            None  # of the span that handles it; set by the bus when it is sampled
-        )
+        self.traceparent: str | None = None  # of the span that handles it; set when it is sampled
         self._recorded_at: Instant | None = None
 
     @property
@@ -129,22 +143,12 @@ class Message:
 
     @property
     def id(self) -> str:
-        """The event's id; a record without one is known by its position, which is as unique and as lasting."""
         return self.id_bytes.decode(errors="replace")
 
     @property
-    def id_bytes(self) -> bytes:
-        return self.headers.get("ce_id") or f"{self.topic}/{self.partition}/{self.offset}".encode()
-
-    @property
     def correlation_id(self) -> str:
-        """The id of what started the causal chain; what has no cause started its own."""
+        """The id of what started the causal chain."""
         return self.correlation_bytes.decode(errors="replace")
-
-    @property
-    def correlation_bytes(self) -> bytes:
-        headers = self.headers
-        return headers.get("ce_correlationid") or headers.get("ce_id") or self.id_bytes
 
     @property
     def recorded_bytes(self) -> bytes:
