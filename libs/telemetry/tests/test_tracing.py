@@ -58,7 +58,10 @@ def test_flags_beyond_sampled_are_understood(tracing: Tracing, spans: InMemorySp
 
 
 def test_a_span_of_ours_is_understood_by_the_next_service(tracing: Tracing):
-    assert tracing.process(Handled({"traceparent": sent(tracing, Trace.ALWAYS, None).encode()})) is not None
+    assert (
+        tracing.process(Handled({"traceparent": sent(tracing, Trace.ALWAYS, None).encode()}))
+        is not None
+    )
 
 
 def test_a_sampled_message_is_handled_in_a_child_that_is_also_linked(
