@@ -157,6 +157,13 @@ def test_metrics_that_are_not_finite_or_lack_the_primary_one_are_refused(
         replace(a_profile(), metrics=metrics)
 
 
+def test_numbers_stand_before_categories() -> None:
+    profile = a_profile()
+
+    with pytest.raises(ValueError, match="a number stands behind a category"):
+        replace(profile, columns=profile.columns[::-1])
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -78,6 +78,11 @@ class ReferenceProfile:
             raise ValueError(
                 f"reference profile: no metric {self.primary_metric!r} among {sorted(self.metrics)}"
             )
+        kinds = [column.kind for column in self.columns]
+        if VectorKind.NUMBER in kinds[kinds.count(VectorKind.NUMBER) :]:
+            raise ValueError(
+                "reference profile: a number stands behind a category; a vector carries its numbers first"
+            )
         if self.rows < 0:
             raise ValueError(f"reference profile: {self.rows} rows")
 

@@ -23,12 +23,16 @@ from millrace_monitoring.domain.monitor import Monitor
 from millrace_monitoring.domain.pipelines import WatchedPipeline, watched
 from millrace_monitoring.domain.windows import reference_of
 
+# Predictions and labels of its pipeline that a side waits for its other side, however long they take: in a replay of years
+# one topic may be read far ahead of the other. About 200 bytes each in the database, where no labels come at all.
+WAITS_FOR_AT_LEAST = 1_000_000
+
 
 def on_pipeline_applied(event: PipelineApplied, pipelines: Pipelines) -> Iterator[Event]:
     """Watch by the newest file."""
     known = pipelines.of(event.pipeline.name)
     if known is None or event.pipeline.version > known.version:
-        pipelines.put(watched(event.pipeline))
+        pipelines.put(watched(event.pipeline, event.earlier, known))
     yield from ()
 
 
@@ -65,17 +69,20 @@ def on_prediction(
             f"been heard of; the newest epoch known is {monitor.epoch}"
         )
     _check_answer(pipeline, event.answer, event)
+    monitor = watch.heard(monitor, event.recorded_at)
     reference = references.of(event.pipeline)
     if reference is not None and watch.watches(monitor, event):
         monitor, events = watch.on_prediction(monitor, pipeline, reference, event)
         yield from events
     if event.role is not Role.REQUEST:
-        waiting, scored = join.answered(joins.of(event.pipeline, event.event_id), event)
+        waiting, scored = join.answered(
+            joins.of(event.pipeline, event.event_id), event, monitor.heard
+        )
         joins.put(event.pipeline, event.event_id, waiting)
         if scored is not None:
             monitor, events = watch.on_scored(monitor, pipeline, reference, scored, event)
             yield from events
-    _keep(monitors, joins, pipeline, monitor, event.recorded_at)
+    _keep(monitors, joins, pipeline, monitor)
 
 
 def on_label(
@@ -89,14 +96,15 @@ def on_label(
     pipeline = _known(pipelines, event.pipeline)
     monitor = monitors.of(event.pipeline)
     _check_answer(pipeline, event.truth, event)
+    monitor = watch.heard(monitor, event.recorded_at)
     reference = references.of(event.pipeline)
     before = joins.of(event.pipeline, event.event_id)
-    waiting, pairs = join.labelled(before, event.truth, event.recorded_at)
+    waiting, pairs = join.labelled(before, event.truth, event.recorded_at, monitor.heard)
     joins.put(event.pipeline, event.event_id, waiting)
     for scored in pairs:
         monitor, events = watch.on_scored(monitor, pipeline, reference, scored, event)
         yield from events
-    _keep(monitors, joins, pipeline, monitor, event.recorded_at)
+    _keep(monitors, joins, pipeline, monitor)
 
 
 def on_label_retracted(
@@ -131,8 +139,7 @@ def _check_answer(
         )
 
 
-def _keep(
-    monitors: Monitors, joins: Joins, pipeline: WatchedPipeline, monitor: Monitor, now: Instant
-) -> None:
+def _keep(monitors: Monitors, joins: Joins, pipeline: WatchedPipeline, monitor: Monitor) -> None:
     monitors.put(pipeline.name, monitor)
-    joins.forget_before(pipeline.name, Instant(max(monitor.newest, now) - pipeline.patience))
+    since = Instant(monitor.newest - pipeline.patience)
+    joins.forget_before(pipeline.name, monitor.heard - WAITS_FOR_AT_LEAST, since)

@@ -35,6 +35,17 @@ class Joins(Protocol):
 
     def of(self, pipeline: PipelineName, event_id: EventId) -> Waiting: ...
     def put(self, pipeline: PipelineName, event_id: EventId, waiting: Waiting) -> None: ...
-    def forget_before(self, pipeline: PipelineName, since: Instant) -> None:
-        """Nothing that came before this recorded time waits any more."""
+    def forget_before(self, pipeline: PipelineName, number: int, since: Instant) -> None:
+        """What began to wait before this number and before this recorded time waits no more."""
+        ...
+
+
+class Overview(Protocol):
+    """What is remembered, for those who only look."""
+
+    def names(self) -> list[PipelineName]: ...
+    def of(
+        self, pipeline: PipelineName
+    ) -> tuple[WatchedPipeline, Reference | None, Monitor] | None:
+        """None: no such pipeline."""
         ...

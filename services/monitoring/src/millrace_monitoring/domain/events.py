@@ -39,7 +39,10 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PipelineApplied:
+    """`earlier`: versions of the file that events may still name."""
+
     pipeline: Pipeline
+    earlier: tuple[Pipeline, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class PredictionMade:
 
     id: str
     pipeline: PipelineName
+    pipeline_version: int  # names the columns of the vector
     event_id: EventId
     event_time: Instant
     recorded_at: Instant
@@ -172,11 +176,5 @@ class AlertResolved:
     cause_id: str
 
 
-Event = (
-    DriftDetected
-    | DriftCleared
-    | PerformanceDegraded
-    | DataQualityViolated
-    | AlertRaised
-    | AlertResolved
-)
+Said = DriftDetected | DriftCleared | PerformanceDegraded | DataQualityViolated
+Event = Said | AlertRaised | AlertResolved

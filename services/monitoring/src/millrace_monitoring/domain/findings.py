@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from millrace_kernel.pipeline import LabelKind, Monitoring
@@ -58,7 +58,7 @@ def of_inputs(report: InputReport, monitoring: Monitoring) -> Iterator[Finding]:
         is_prediction = place == len(report.columns) - 1
         shares = (*(share * (1.0 - column.missing) for share in column.shares), column.missing)
         found = stability(shares, column.rows, (*counted.counts, counted.missing), confidence)
-        threshold = found.threshold(
+        wanted = (
             monitoring.prediction_drift_threshold
             if is_prediction
             else monitoring.data_drift_threshold
@@ -68,8 +68,8 @@ def of_inputs(report: InputReport, monitoring: Monitoring) -> Iterator[Finding]:
             subject=PREDICTION if is_prediction else column.name,
             method=PSI,
             statistic=found.statistic,
-            threshold=threshold,
-            beyond=found.statistic > threshold,
+            threshold=found.threshold(wanted),
+            beyond=found.is_beyond(wanted),
             window_start=report.first,
             window_end=report.last,
             window_events=report.events,
@@ -131,27 +131,34 @@ def of_quality(reference: Reference, report: QualityReport, tolerance: float) ->
     )
 
 
-def of_error(change: Change, unit: float, now: Instant, standing: Finding | None) -> Finding:
-    """A change of the mean error. An increase is drift; after it, a decrease ends it that brings the error back to the
-    level before, give or take what was needed to prove the drift."""
+def of_increase(change: Change, unit: float, now: Instant) -> Finding:
+    """The mean error has grown."""
     before, after = change.before * unit, change.after * unit
-    if change.is_increase or standing is None:
-        statistic, threshold = after - before, change.epsilon * unit
-    else:
-        before = standing.reference_mean
-        statistic, threshold = after - before, standing.threshold
     return Finding(
         kind=Kind.CONCEPT,
         subject=ERROR,
         method=ADWIN,
-        statistic=statistic,
-        threshold=threshold,
-        beyond=statistic > threshold,
+        statistic=after - before,
+        threshold=change.epsilon * unit,
+        beyond=True,
         window_start=min(change.since, now),
         window_end=max(change.since, now),
         window_events=change.events,
         reference_mean=before,
         window_mean=after,
+    )
+
+
+def of_recovery(standing: Finding, mean: float, tolerance: float) -> Finding:
+    """Whether an error that had grown is back: less than half of the growth is left, and less than what is tolerated."""
+    before = standing.reference_mean
+    threshold = min((standing.window_mean - before) / 2, abs(before) * tolerance)
+    return replace(
+        standing,
+        statistic=mean - before,
+        threshold=threshold,
+        beyond=mean - before > threshold,
+        window_mean=mean,
     )
 
 

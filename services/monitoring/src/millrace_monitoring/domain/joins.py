@@ -31,11 +31,15 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The side of one event that came first: answers without a truth, or a truth without an answer. Never both."""
+    """The side of one event that came first: answers without a truth, or a truth without an answer. Never both.
+
+    It began to wait at recorded time `since`, as the `number`-th thing heard of its pipeline.
+    """
 
     answers: tuple[Answer, ...] = ()
     truth: float | str | None = None
-    since: Instant = EARLIEST  # recorded time of the newest that came
+    since: Instant = EARLIEST
+    number: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -45,7 +49,9 @@ class Waiting:
 NOTHING = Waiting()
 
 
-def answered(waiting: Waiting, prediction: PredictionMade) -> tuple[Waiting, Scored | None]:
+def answered(
+    waiting: Waiting, prediction: PredictionMade, number: int
+) -> tuple[Waiting, Scored | None]:
     """An answer came. It meets the truth that waits, or waits itself; a version's second answer to an event is ignored."""
     if prediction.answer is None:
         return waiting, None
@@ -60,16 +66,16 @@ def answered(waiting: Waiting, prediction: PredictionMade) -> tuple[Waiting, Sco
         return NOTHING, _scored(answer, waiting.truth)
     if any(other.version == answer.version for other in waiting.answers):
         return waiting, None
-    return Waiting((*waiting.answers, answer), None, prediction.recorded_at), None
+    return Waiting((*waiting.answers, answer), None, prediction.recorded_at, number), None
 
 
 def labelled(
-    waiting: Waiting, truth: float | str, recorded_at: Instant
+    waiting: Waiting, truth: float | str, recorded_at: Instant, number: int
 ) -> tuple[Waiting, tuple[Scored, ...]]:
     """A truth came. It meets every answer that waits. While it waits itself, a correction replaces it; once it has
     met an answer it is counted, and a correction is not: undoing a count would need every window since."""
     if not waiting.answers:
-        return Waiting((), truth, recorded_at), ()
+        return Waiting((), truth, recorded_at, number), ()
     return NOTHING, tuple(_scored(answer, truth) for answer in waiting.answers)
 
 

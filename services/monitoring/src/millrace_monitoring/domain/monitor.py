@@ -14,7 +14,6 @@ from millrace_monitoring.domain.events import (
     ModelPromoted,
     ModelRolledBack,
     PredictionMade,
-    Role,
 )
 from millrace_monitoring.domain.findings import Finding
 from millrace_monitoring.domain.joins import Scored
@@ -37,7 +36,8 @@ class Monitor:
 
     epoch: int = 0
     version: ModelVersionNumber = NO_VERSION
-    newest: Instant = EARLIEST  # recorded time
+    heard: int = 0  # predictions and labels
+    newest: Instant = EARLIEST  # recorded time of any of them
     inputs: InputWindow = field(default_factory=InputWindow)
     quality: QualityWindow = field(default_factory=QualityWindow)
     concept: Adwin | None = None
@@ -58,6 +58,7 @@ def on_champion(monitor: Monitor, event: ModelPromoted | ModelRolledBack) -> Out
     fresh = Monitor(
         epoch=event.epoch,
         version=event.version,
+        heard=monitor.heard,
         newest=monitor.newest,
         tallies=monitor.tallies,
         overall=monitor.overall,
@@ -65,13 +66,18 @@ def on_champion(monitor: Monitor, event: ModelPromoted | ModelRolledBack) -> Out
     return fresh, calmed(monitor.standing, event.pipeline, event.id)
 
 
+def heard(monitor: Monitor, recorded_at: Instant) -> Monitor:
+    """One more prediction or label."""
+    newest = max(monitor.newest, recorded_at)
+    return replace(monitor, heard=monitor.heard + 1, newest=newest)
+
+
 def watches(monitor: Monitor, prediction: PredictionMade) -> bool:
     """Whether a prediction shows what the champion sees: not the fallback's, a challenger's or a former champion's."""
-    return (
-        prediction.epoch == monitor.epoch > 0
-        and prediction.model_version == monitor.version
-        and prediction.role in (Role.CHAMPION, Role.REQUEST)
-    )
+    return (prediction.epoch, prediction.model_version) == (
+        monitor.epoch,
+        monitor.version,
+    ) and monitor.epoch > 0
 
 
 def on_prediction(
@@ -79,8 +85,9 @@ def on_prediction(
 ) -> Outcome:
     """Count what the champion saw and answered; judge the window when it is full."""
     size = watched.monitoring.window
-    window, report = windows.update(monitor.inputs, reference, prediction, size)
-    monitor = replace(monitor, inputs=window, newest=max(monitor.newest, prediction.recorded_at))
+    shape = watched.shape_of(prediction.pipeline_version)
+    window, report = windows.update(monitor.inputs, reference, shape, prediction, size)
+    monitor = replace(monitor, inputs=window)
     if report is None:
         return monitor, ()
     drift = tuple(findings.of_inputs(report, watched.monitoring))
@@ -103,7 +110,6 @@ def on_scored(
     tally = monitor.tallies.get(scored.version, Tally())
     monitor = replace(
         monitor,
-        newest=max(monitor.newest, cause.recorded_at),
         tallies={**monitor.tallies, scored.version: quality.counted(tally, kind, scored.pair)},
     )
     if not (scored.answers_users and scored.version):
@@ -132,10 +138,14 @@ def _on_error(
     error = min(quality.error_of(watched.label_kind, scored.pair) / unit, findings.LONGEST_ERROR)
     detector, change = adwin.update(detector, error, scored.pair.at)
     monitor = replace(monitor, concept=detector)
-    if change is None:
-        return monitor, ()
     standing = monitor.standing.findings.get(f"{Kind.CONCEPT}/{findings.ERROR}")
-    finding = findings.of_error(change, unit, scored.pair.at, standing)
+    if change is not None and change.is_increase:
+        finding = findings.of_increase(change, unit, scored.pair.at)
+    elif standing is not None and detector.seen % adwin.CHECK_EVERY == 0:
+        tolerance = watched.monitoring.performance_tolerance
+        finding = findings.of_recovery(standing, detector.mean * unit, tolerance)
+    else:
+        return monitor, ()
     return _judge(monitor, context, Kind.CONCEPT, (finding,))
 
 

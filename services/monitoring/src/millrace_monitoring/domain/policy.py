@@ -18,6 +18,7 @@ from millrace_monitoring.domain.events import (
     Event,
     Kind,
     PerformanceDegraded,
+    Said,
     Severity,
 )
 from millrace_monitoring.domain.findings import Finding
@@ -71,9 +72,6 @@ def calmed(standing: Standing, pipeline: PipelineName, cause_id: str) -> tuple[A
         AlertResolved(pipeline, fingerprint, cause_id)
         for _, fingerprint in sorted(standing.alerts.items())
     )
-
-
-Said = DriftDetected | DriftCleared | PerformanceDegraded | DataQualityViolated
 
 
 def _said(

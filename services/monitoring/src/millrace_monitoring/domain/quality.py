@@ -5,7 +5,7 @@ a prediction says nothing about the order of its probabilities.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -15,7 +15,9 @@ from millrace_kernel.time import EARLIEST, LATEST, Instant
 HIGHER_IS_BETTER = frozenset({"r2", "accuracy", "roc_auc", "average_precision", "macro_f1"})
 RANKED_AT_MOST = 10_000  # pairs of a window that roc_auc and average_precision look at, the newest; other metrics see all
 _HALF = 0.5  # binary: truths are 0 and 1, and the more probable of the two is the answer
-_SURE = 2.0**-52  # log_loss takes no answer as surer than this, as scikit-learn
+_LEAST_PROBABILITY = (
+    1e-7  # what log_loss takes an impossible class for, as training does on the holdout
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def _counted_probability(tally: Tally, answer: float, truth: float) -> Tally:
         events=tally.events + 1,
         absolute=tally.absolute + abs(truth - answer),
         hits=tally.hits + ((answer >= _HALF) == happened),
-        log_loss=tally.log_loss - math.log(min(max(probability, _SURE), 1.0)),
+        log_loss=tally.log_loss - math.log(min(max(probability, _LEAST_PROBABILITY), 1.0)),
     )
 
 
@@ -100,23 +102,29 @@ def _counted_class(tally: Tally, answer: str, truth: str) -> Tally:
 
 
 def metrics_of(tally: Tally, kind: LabelKind) -> dict[str, float]:
-    """Every metric that the sums give; one that is not defined (no events, equal truths) is left out."""
+    """Every metric that the sums give; one that is not defined (no events, equal truths) or not finite is left out."""
     if not tally.events:
         return {}
+    return {name: value for name, value in _metrics(tally, kind) if math.isfinite(value)}
+
+
+def _metrics(tally: Tally, kind: LabelKind) -> Iterator[tuple[str, float]]:
     events = tally.events
     match kind:
         case LabelKind.REGRESSION:
-            found = {"mae": tally.absolute / events, "rmse": math.sqrt(tally.squared / events)}
+            yield "mae", tally.absolute / events
+            yield "rmse", math.sqrt(tally.squared / events)
             if tally.truth_spread > 0:
-                found["r2"] = 1.0 - tally.squared / tally.truth_spread
-            return found
+                yield "r2", 1.0 - tally.squared / tally.truth_spread
         case LabelKind.BINARY:
-            return {"accuracy": tally.hits / events, "log_loss": tally.log_loss / events}
+            yield "accuracy", tally.hits / events
+            yield "log_loss", tally.log_loss / events
         case LabelKind.MULTICLASS:
             f1s = [
                 2 * hits / (answers + truths) for hits, answers, truths in tally.classes.values()
             ]
-            return {"accuracy": tally.hits / events, "macro_f1": math.fsum(f1s) / len(f1s)}
+            yield "accuracy", tally.hits / events
+            yield "macro_f1", math.fsum(f1s) / len(f1s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from millrace_kernel.pipeline import VectorKind
 from millrace_kernel.profile import ColumnProfile, ReferenceProfile, bin_of
 from millrace_kernel.time import EARLIEST, LATEST, Instant
 from millrace_monitoring.domain.events import PredictionMade
+from millrace_monitoring.domain.pipelines import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Reference:
     profile: ReferenceProfile
     columns: tuple[ColumnProfile, ...]
     offsets: tuple[int, ...]
-    numbers: int  # how many of the columns are numbers of the vector
+    shape: Shape
     width: int  # of a window's row
 
 
@@ -35,8 +36,11 @@ def reference_of(version: ModelVersionNumber, epoch: int, profile: ReferenceProf
     ends = [0]
     for column in columns:
         ends.append(ends[-1] + len(column.shares) + 1)
-    numbers = sum(column.kind is VectorKind.NUMBER for column in profile.columns)
-    return Reference(version, epoch, profile, columns, tuple(ends[:-1]), numbers, ends[-1])
+    shape = Shape(
+        numbers=tuple(c.name for c in profile.columns if c.kind is VectorKind.NUMBER),
+        categories=tuple(c.name for c in profile.columns if c.kind is VectorKind.CATEGORY),
+    )
+    return Reference(version, epoch, profile, columns, tuple(ends[:-1]), shape, ends[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class ColumnCounts:
     column: ColumnProfile
     counts: tuple[int, ...]  # by bin, of the values that were there
     missing: int
-    mean: float  # of the numbers that were there; 0 for a category or when all are missing
+    mean: float  # of the numbers that were there; 0 for a category, or when there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +75,17 @@ class InputReport:
 
 
 def update(
-    window: InputWindow, reference: Reference, prediction: PredictionMade, size: int
+    window: InputWindow, reference: Reference, shape: Shape, prediction: PredictionMade, size: int
 ) -> tuple[InputWindow, InputReport | None]:
-    """Count one vector and its answer; a window of `size` gives its report and the next one begins.
+    """Count one vector of this shape and its answer; a window of `size` gives its report and the next one begins.
 
-    Raises PermanentError for a vector that is not of the champion's shape.
+    Raises PermanentError for a vector that is not of its shape.
     """
-    _check(reference, prediction)
+    numbers, categories = _aligned(reference, shape, prediction)
     counts = list(window.counts or (0,) * reference.width)
-    sums = list(window.sums or (0.0,) * (reference.numbers + 1))
-    _count_numbers(reference, prediction.numbers, counts, sums)
-    offset = reference.numbers
-    for at, text in enumerate(prediction.categories, offset):
+    sums = list(window.sums or (0.0,) * (len(reference.shape.numbers) + 1))
+    _count_numbers(reference, numbers, counts, sums)
+    for at, text in enumerate(categories, len(numbers)):
         counts[_slot(reference, at, text)] += 1
     answer = math.nan if prediction.answer is None else prediction.answer
     counts[_slot(reference, len(reference.columns) - 1, answer)] += 1
@@ -98,14 +101,25 @@ def update(
     return (InputWindow(), _report(reference, grown)) if grown.events >= size else (grown, None)
 
 
-def _check(reference: Reference, prediction: PredictionMade) -> None:
-    categories = len(reference.columns) - 1 - reference.numbers
-    if (len(prediction.numbers), len(prediction.categories)) != (reference.numbers, categories):
+def _aligned(
+    reference: Reference, shape: Shape, prediction: PredictionMade
+) -> tuple[Sequence[float], Sequence[str]]:
+    """The values under the champion's columns, as it scored them: a newer file's vector may have others, or lack some."""
+    numbers, categories = prediction.numbers, prediction.categories
+    if (len(numbers), len(categories)) != (len(shape.numbers), len(shape.categories)):
         raise PermanentError(
-            f"{prediction.pipeline}: event {prediction.event_id} was scored by version {reference.version} with "
-            f"{len(prediction.numbers)} numbers and {len(prediction.categories)} categories; its reference profile "
-            f"has {reference.numbers} and {categories}"
+            f"{prediction.pipeline}: event {prediction.event_id} was scored on {len(numbers)} numbers and "
+            f"{len(categories)} categories; version {prediction.pipeline_version} of the file has "
+            f"{len(shape.numbers)} and {len(shape.categories)}"
         )
+    if shape == reference.shape:
+        return numbers, categories
+    by_name = dict(zip(shape.numbers, numbers, strict=True))
+    texts_by_name = dict(zip(shape.categories, categories, strict=True))
+    return (
+        [by_name.get(name, math.nan) for name in reference.shape.numbers],
+        [texts_by_name.get(name, "") for name in reference.shape.categories],
+    )
 
 
 def _count_numbers(
@@ -134,7 +148,7 @@ def _report(reference: Reference, window: InputWindow) -> InputReport:
         missing_at = offset + len(column.shares)
         missing = window.counts[missing_at]
         there = window.events - missing
-        total = window.sums[at] if at < reference.numbers else 0.0
+        total = window.sums[at] if at < len(reference.shape.numbers) else 0.0
         if at == len(reference.columns) - 1:
             total = window.sums[-1]
         columns.append(
@@ -142,7 +156,7 @@ def _report(reference: Reference, window: InputWindow) -> InputReport:
                 column=column,
                 counts=window.counts[offset:missing_at],
                 missing=missing,
-                mean=total / there if there else 0.0,
+                mean=total / there if there and math.isfinite(total) else 0.0,
             )
         )
     return InputReport(window.events, window.first, window.last, tuple(columns))
