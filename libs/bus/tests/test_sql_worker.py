@@ -278,3 +278,14 @@ async def test_a_local_input_counts_once_for_its_sequence(database: Database) ->
     assert headers["ce_source"] == b"millrace/features/http/a"
     assert headers["ce_sequence"] == b"0000000000000002.00000"
     assert headers["ce_causationid"] == b"request-1"
+
+
+async def test_a_dead_letter_whose_key_holds_a_nul_is_kept_as_it_came(database: Database) -> None:
+    """PostgreSQL stores no NUL in text; the key itself is bytes."""
+    broker = await broker_with([])
+    record = seen_record(0, POISON)
+    record.key = b"a\x00b"
+    await broker.producer().send(EVENTS, 0, [record])
+    async with running(worker(broker, database)):
+        await eventually(lambda: broker.records(EVENTS + ".dlq"))
+    assert broker.records(EVENTS + ".dlq")[0].key == b"a\x00b"

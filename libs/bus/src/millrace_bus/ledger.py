@@ -120,15 +120,20 @@ def _upsert(connection: Connection, table: Any, replace: Sequence[str]) -> Any:
 def _outbox_row(message: Outgoing) -> dict[str, Any]:
     headers = dict(message.headers)
     return {
-        "id": headers.get("ce_id", b"").decode(),
+        "id": _shown(headers.get("ce_id"), 64),
         "aggregatetype": message.topic,
-        "aggregateid": (message.key or b"").decode("utf-8", "replace")[:1000],
-        "type": headers.get("ce_type", b"").decode(),
+        "aggregateid": _shown(message.key, 1000),
+        "type": _shown(headers.get("ce_type"), 200),
         "payload": message.value,
         "key": message.key,
         "headers": msgspec.msgpack.encode(message.headers),
         "timestamp_ms": message.timestamp,
     }
+
+
+def _shown(content: bytes | None, longest: int) -> str:
+    """For people and for Debezium; what is published are the bytes. PostgreSQL's texts hold no NUL."""
+    return (content or b"").decode("utf-8", "replace").replace("\x00", "\ufffd")[:longest]
 
 
 _HEADERS = msgspec.msgpack.Decoder(list[tuple[str, bytes]])

@@ -4,7 +4,6 @@ Headers are read on demand: a reader of a million messages a minute pays for tho
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -182,8 +181,7 @@ class Message:
         return f"Message({self.type or 'raw'} at {self.topic}/{self.partition}/{self.offset})"
 
 
-@dataclass(slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct):
     """One record to be written, with everything but its partition decided."""
 
     topic: str
