@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from millrace_bus.broker import TopicPartition
@@ -18,28 +18,30 @@ from millrace_telemetry.tracing import Tracing, finish, write_traceparent
 
 logger = logging.getLogger(__name__)
 
+AT_ONCE = 500
+
 
 class Batch:
-    """One batch of one partition, as a service's `process` sees it."""
+    """Some messages of one partition, in order, as a service's `process` sees them."""
 
     __slots__ = (
         "_index",
         "_offset",
         "_outputs",
         "_reader",
+        "_step",
         "messages",
         "outgoing",
-        "rejected",
         "state",
     )
 
     def __init__(
-        self, messages: Sequence[Message], state: State, outputs: Outputs, reader: str
+        self, messages: Sequence[Message], step: "Step", outputs: Outputs, reader: str
     ) -> None:
         self.messages = messages
-        self.state = state
-        self.outgoing: list[Outgoing] = []
-        self.rejected: dict[int, PermanentError] = {}  # by offset
+        self.state = step.state
+        self.outgoing = step.outgoing
+        self._step = step
         self._outputs = outputs
         self._reader = reader
         self._offset = -1
@@ -62,7 +64,7 @@ class Batch:
 
     def reject(self, message: Message, error: PermanentError) -> None:
         """Put this message among the dead letters, with the reason; the stream goes on."""
-        self.rejected[message.record.offset] = error
+        self._step.rejected[message.record.offset] = error
         self.outgoing.append(dead_letter(message, error, self._reader))
 
 
@@ -74,14 +76,17 @@ def each(handler: Handler) -> Process:
     """A process that handles one message at a time. A PermanentError rejects the message: raise it before any `put`."""
 
     def process(batch: Batch) -> None:
+        state, emit = batch.state, batch.emit
         for message in batch.messages:
             try:
-                events = list(handler(message, batch.state))
+                events = tuple(
+                    handler(message, state)
+                )  # whole before any is sent; a tuple is itself
             except PermanentError as error:
                 batch.reject(message, error)
                 continue
             for event in events:
-                batch.emit(message, event)
+                emit(message, event)
 
     return process
 
@@ -100,18 +105,18 @@ class Reader:
 
 @dataclass(slots=True)
 class Step:
-    """The outcome of one batch of one partition, not yet real."""
+    """The outcome of what was read of one partition at once, not yet real."""
 
     partition: "Partition"
-    outgoing: list[Outgoing]
+    records: Sequence[Record]
     state: State
     position: int
-    fences: dict[bytes, bytes]
-    handled: int
-    fenced: int
-    rejected: Mapping[int, PermanentError]
-    records: Sequence[Record]
-    spans: list[Any]
+    outgoing: list[Outgoing] = field(default_factory=list)
+    fences: dict[bytes, bytes] = field(default_factory=dict)
+    rejected: dict[int, PermanentError] = field(default_factory=dict)  # by offset
+    spans: list[Any] = field(default_factory=list)
+    handled: int = 0
+    fenced: int = 0
 
 
 class Partition:
@@ -137,53 +142,50 @@ class Partition:
         self._gap_at = self.position if missing else None
         return missing
 
-    def handle(self, records: Sequence[Record]) -> Step:  # noqa: C901  the hot path stays in one piece
-        reader = self._reader
-        fences: dict[bytes, bytes] = {}
-        messages, spans, fenced = [], [], 0
-        rejected: list[tuple[Message, PermanentError]] = []
-        wire, trace, is_counted = reader.wire, reader.tracing.process, reader.wire.is_counted
-        position = self.position
+    def handle(self, records: Sequence[Record]) -> Step:
+        """Everything that follows from these records. A part at a time: what is no longer needed leaves the cache."""
+        position = max(self.position, records[-1].offset + 1)
+        step = Step(self, records, self.store.state(), position)
+        for start in range(0, len(records), AT_ONCE):
+            messages = self._messages(records[start : start + AT_ONCE], step)
+            if messages:
+                step.handled += len(messages)
+                self._reader.process(Batch(messages, step, self._outputs, self._reader.name))
+        return step
+
+    def _messages(self, records: Sequence[Record], step: Step) -> list[Message]:
+        """What is new among the records, and for this service. Bytes that do not decode become dead letters."""
+        reader, messages, fences = self._reader, [], step.fences
+        wire, is_counted = reader.wire, reader.wire.is_counted
         for record in records:
-            if record.offset < position:
+            if record.offset < self.position:
                 continue
             message = Message(record, not is_counted)
-            headers = message.headers
-            if is_counted and (newest := headers.get("ce_sequence")) is not None:
-                # the fence: drop what is not newer than the newest of its source; what does not count is let through
-                source = headers.get("ce_source", b"")
-                known = fences.get(source) or self.store.fences.get(source)
-                if known is not None and newest <= known:
-                    fenced += 1
-                    continue
-                fences[source] = newest
-            if "traceparent" in headers and (span := trace(message)):
+            if is_counted and self._seen(message.headers, fences):
+                step.fenced += 1
+                continue
+            if "traceparent" in message.headers and (span := reader.tracing.process(message)):
                 message.traceparent = write_traceparent(span.get_span_context())
-                spans.append(span)
+                step.spans.append(span)
             try:
                 if wire.decode(message):
                     messages.append(message)
             except PermanentError as error:
-                rejected.append((message, error))
-        state = self.store.state()
-        batch = Batch(messages, state, self._outputs, reader.name)
-        for message, reason in rejected:
-            batch.reject(message, reason)
-        if messages:
-            reader.process(batch)
-        position = max(position, records[-1].offset + 1)
-        return Step(
-            self,
-            batch.outgoing,
-            state,
-            position,
-            fences,
-            len(messages),
-            fenced,
-            batch.rejected,
-            records,
-            spans,
-        )
+                step.rejected[record.offset] = error
+                step.outgoing.append(dead_letter(message, error, reader.name))
+        return messages
+
+    def _seen(self, headers: Mapping[str, bytes], fences: dict[bytes, bytes]) -> bool:
+        """The fence: drop what is not newer than the newest of its source; what does not count is let through."""
+        newest = headers.get("ce_sequence")
+        if newest is None:
+            return False
+        source = headers.get("ce_source", b"")
+        known = fences.get(source) or self.store.fences.get(source)
+        if known is not None and newest <= known:
+            return True
+        fences[source] = newest
+        return False
 
     def commit(self, step: Step) -> None:
         self.store.commit(step.position, step.fences, step.state)

@@ -89,7 +89,7 @@ class Counting:
         key = seen.entity.encode()
         counted = self.next(state.get(key), seen)  # type: ignore[attr-defined]  # millrace_bus.store.State
         state.put(key, (counted.count, counted.total))  # type: ignore[attr-defined]
-        yield counted
+        return (counted,)
 
 
 def seen_record(
