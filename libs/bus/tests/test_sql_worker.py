@@ -25,11 +25,13 @@ from millrace_bus.dead_letters import TooManyDeadLettersError
 from millrace_bus.retry import Backoff
 from millrace_bus.sql import Database
 from millrace_bus.sql_worker import Local, SqlSettings, SqlWorker
+from millrace_bus.timer import Timer
 from millrace_bus.topology import ensure_topics
 from millrace_bus.unit import CurrentCause, inject
 from millrace_contracts.message import Cause
 from millrace_kernel.errors import PermanentError, TransientError
-from millrace_kernel.time import Instant
+from millrace_kernel.time import SECOND, Duration, Instant
+from millrace_testkit.clock import FixedClock
 from millrace_testkit.counting import (
     POISON,
     WIRE,
@@ -289,3 +291,61 @@ async def test_a_dead_letter_whose_key_holds_a_nul_is_kept_as_it_came(database: 
     async with running(worker(broker, database)):
         await eventually(lambda: broker.records(EVENTS + ".dlq"))
     assert broker.records(EVENTS + ".dlq")[0].key == b"a\x00b"
+
+
+async def test_a_tick_is_handled_once_however_many_instances_have_the_timer(
+    database: Database,
+) -> None:
+    broker = await broker_with([])
+
+    def timer(accepting: SqlWorker, own: FixedClock) -> Timer:
+        async def sleep(seconds: float) -> None:
+            own.advance(Duration(round(seconds * SECOND)))
+            await asyncio.sleep(0.01)
+
+        return Timer(
+            "hourly",
+            Duration(100),
+            worker=accepting,
+            event=lambda tick: Seen(f"tick-{tick}", "clock", 1.0),
+            clock=own,
+            sleep=sleep,
+        )
+
+    one, other = worker(broker, database), worker(broker, database)
+    async with running(one, other):
+        async with running(
+            timer(one, FixedClock(Instant(95))), timer(other, FixedClock(Instant(95)))
+        ):
+            await eventually(lambda: len(answers(broker)) >= 5)
+        with database.reading() as connection:
+            handled = connection.execute(select(COUNTS.c.count)).scalar_one()
+        await settled(broker, database, handled)
+    ticks = [answer.event_id for answer in effective(broker)]
+    assert ticks == [f"tick-{100 * (number + 1)}" for number in range(len(ticks))]
+    sequences = [dict(record.headers)["ce_sequence"] for record in broker.records(FEATURES)]
+    assert sequences[0] == b"0000000000000000100.00000"
+
+
+async def test_a_reader_whose_outputs_cannot_leave_stops_reading_and_goes_on_when_they_can(
+    database: Database,
+) -> None:
+    away = {"away": True}
+
+    def fault(at: str, place: TopicPartition) -> None:
+        if away["away"] and place.topic == FEATURES:
+            raise TransientError("the broker takes nothing")
+
+    def owed() -> int:
+        with database.reading() as connection:
+            return len(connection.execute(select(tables.outbox.c.number)).all())
+
+    broker = await broker_with(ENTITIES)
+    broker.fault = fault
+    async with running(worker(broker, database, max_records=5, max_outbox=20)):
+        await eventually(lambda: owed() > 20)
+        await asyncio.sleep(0.2)
+        assert owed() <= 25
+        away["away"] = False
+        await settled(broker, database, 100)
+    assert_counted_once(broker, database, ENTITIES)

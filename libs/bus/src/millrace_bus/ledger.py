@@ -72,6 +72,24 @@ class Ledger:
             found.update((row[0], row[1]) for row in rows)
         return found
 
+    def advance(self, place: TopicPartition, source: str, sequence: str) -> bool:
+        """Raise one fence; False when it stands as high already. Locks it: a second process waits for the first one's end."""
+        table = tables.fences
+        row = {
+            "topic": place.topic,
+            "partition": place.partition,
+            "source": source,
+            "sequence": sequence,
+        }
+        dialect: Any = sqlite if self._connection.dialect.name == "sqlite" else postgresql
+        statement = dialect.insert(table).values(row)
+        statement = statement.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns),
+            set_={"sequence": statement.excluded.sequence},
+            where=table.c.sequence < statement.excluded.sequence,
+        )
+        return self._connection.execute(statement.returning(table.c.sequence)).first() is not None
+
     def raise_fences(self, place: TopicPartition, sequences: Mapping[str, str]) -> None:
         rows = [
             {

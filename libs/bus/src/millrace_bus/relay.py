@@ -101,9 +101,12 @@ class Relay:
             await undisturbed(asyncio.to_thread(self._paid, [number for number, _ in owed]))
             for place, part in placed.items():
                 self._metrics.produced.labels(place.topic).inc(len(part))
-        self._waiting = 0
-        self._metrics.outbox.set(0)
-        self._room.set()
+        if (
+            not self._work.is_set()
+        ):  # else more was committed since the last look: the next round counts it
+            self._waiting = 0
+            self._metrics.outbox.set(0)
+            self._room.set()
 
     def _owed(self) -> list[tuple[int, Outgoing]]:
         with self._database.reading() as connection:

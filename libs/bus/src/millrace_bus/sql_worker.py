@@ -123,17 +123,18 @@ class SqlWorker(RebalanceListener):
         Raises what the handler raises, with nothing committed: PermanentError is the caller's to answer for.
         """
         async with self._step:
-            owed = await undisturbed(asyncio.to_thread(self._accept, local))
-        if owed is None:
-            return False
-        self._after_commit(owed)
-        return True
+            return await undisturbed(self._accept_and_tell(local))
+
+    async def _accept_and_tell(self, local: Local) -> bool:
+        owed = await asyncio.to_thread(self._accept, local)
+        if owed is not None:
+            self._after_commit(owed)
+        return owed is not None
 
     def _accept(self, local: Local) -> int | None:
         with self._database.transaction() as connection:
             ledger, unit = Ledger(connection), Unit(connection)
-            known = ledger.fences(LOCAL, [local.source]).get(local.source)
-            if known is not None and local.sequence <= known:
+            if not ledger.advance(LOCAL, local.source, local.sequence):
                 return None
             unit.cause = local.cause
             outputs = Outputs(f"millrace/{self.name}/{local.source}", self._wire, self._tracing)
@@ -143,7 +144,6 @@ class SqlWorker(RebalanceListener):
             ]
             unit.flush()
             ledger.put_out(outgoing)
-            ledger.raise_fences(LOCAL, {local.source: local.sequence})
         return len(outgoing)
 
     async def _session(self, consumer: Consumer, producer: Producer) -> None:  # noqa: ARG002  the relay has its own
@@ -225,6 +225,9 @@ class SqlWorker(RebalanceListener):
                 raise PositionMovedError(
                     f"{place.topic}/{place.partition} is at {expected}: another process owns it now"
                 )
+            # first, because it locks: a second process with the same batch waits here, finds it done, and does nothing
+            position = records[-1].offset + 1
+            ledger.move(place, expected, position)
             fences = ledger.fences(
                 place, {message.source for message in messages if message.sequence is not None}
             )
@@ -240,8 +243,6 @@ class SqlWorker(RebalanceListener):
             unit.flush()
             ledger.put_out(outgoing)
             ledger.raise_fences(place, raised)
-            position = records[-1].offset + 1
-            ledger.move(place, expected, position)
         return _Applied(position, handled, fenced, len(outgoing), spans)
 
     def _handle(

@@ -23,7 +23,13 @@ fences = Table(
     ),  # the input that the source writes to; "" for local inputs
     Column("partition", Integer, primary_key=True),
     Column("source", String(400), primary_key=True),
-    Column("sequence", String(100), nullable=False),
+    Column(
+        "sequence",
+        String(100).with_variant(
+            String(100, collation="C"), "postgresql"
+        ),  # compared as bytes, in no language
+        nullable=False,
+    ),
 )
 
 # id, aggregatetype, aggregateid, type and payload are what Debezium's outbox event router expects
