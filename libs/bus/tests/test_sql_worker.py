@@ -349,3 +349,26 @@ async def test_a_reader_whose_outputs_cannot_leave_stops_reading_and_goes_on_whe
         away["away"] = False
         await settled(broker, database, 100)
     assert_counted_once(broker, database, ENTITIES)
+
+
+async def test_positions_alone_keep_what_carries_no_sequence_from_counting_twice(
+    database: Database,
+) -> None:
+    """Commands come from clients that do not count: no fence helps them, only the compare-and-set."""
+    broker = await broker_with([])
+    for number in range(20):
+        record = seen_record(number, "a")
+        record.headers = [header for header in record.headers if header[0] != "ce_sequence"]
+        await broker.producer().send(EVENTS, 0, [record])
+    zombie = worker(broker, database)
+    zombie._positions = {TopicPartition(EVENTS, 0): 0}
+    async with running(worker(broker, database)):
+        await settled(broker, database, 20)
+    consumer = zombie._sessions.consumer = broker.consumer()
+    await consumer.assign([EVENTS])
+    place = TopicPartition(EVENTS, 0)
+    await zombie._advance(consumer, place, broker.logs[place])
+    zombie._sessions.forget(place)
+    async with running(worker(broker, database)):  # and a restart goes on from the position
+        await asyncio.sleep(0.2)
+    assert_counted_once(broker, database, ["a"] * 20)
