@@ -6,7 +6,7 @@ publish a message twice with the same id and sequence, and readers drop the seco
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from millrace_bus.broker import Broker, Producer
 from millrace_bus.ledger import Ledger
@@ -87,26 +87,27 @@ class Relay:
 
     async def _drain(self, producer: Producer) -> None:
         while owed := await undisturbed(asyncio.to_thread(self._owed)):
-            placed = await by_partition(producer, (message for _, message in owed))
-            outcomes = await asyncio.gather(
-                *(
-                    producer.send(place.topic, place.partition, part)
-                    for place, part in placed.items()
-                ),
-                return_exceptions=True,
-            )
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException):
-                    raise outcome
-            await undisturbed(asyncio.to_thread(self._paid, [number for number, _ in owed]))
-            for place, part in placed.items():
-                self._metrics.produced.labels(place.topic).inc(len(part))
+            # one step: a clean stop between the broker's word and ours would publish it all again
+            await undisturbed(self._publish(producer, owed))
         if (
             not self._work.is_set()
         ):  # else more was committed since the last look: the next round counts it
             self._waiting = 0
             self._metrics.outbox.set(0)
             self._room.set()
+
+    async def _publish(self, producer: Producer, owed: Sequence[tuple[int, Outgoing]]) -> None:
+        placed = await by_partition(producer, (message for _, message in owed))
+        outcomes = await asyncio.gather(
+            *(producer.send(place.topic, place.partition, part) for place, part in placed.items()),
+            return_exceptions=True,
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        await asyncio.to_thread(self._paid, [number for number, _ in owed])
+        for place, part in placed.items():
+            self._metrics.produced.labels(place.topic).inc(len(part))
 
     def _owed(self) -> list[tuple[int, Outgoing]]:
         with self._database.reading() as connection:

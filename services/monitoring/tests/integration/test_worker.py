@@ -101,7 +101,7 @@ async def test_processes_that_come_and_go_say_nothing_twice_and_lose_nothing(wor
 
     assert lives >= 4
     assert monitor.overall.events == monitor.tallies[1].events == 1000
-    assert len(set(world.ids())) == len(world.ids())
+    assert len(identities(world)) == len(set(world.ids())) == len(world.ids())
     detected = [message for message in world.heard() if type(message).__name__ == "DriftDetected"]
     assert sorted(message.kind for message in detected) == [DRIFT_KIND_DATA, DRIFT_KIND_CONCEPT]
     assert len({alert.fingerprint for alert in world.heard("millrace.alerts")}) == 3
