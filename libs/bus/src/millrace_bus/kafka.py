@@ -4,13 +4,16 @@ aiokafka's transactions are not used: they lack the member fencing of KIP-447 (s
 producing and `acks=all` are; the guarantee rests on positions, fences and ids.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import CoordinationType
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
@@ -18,6 +21,7 @@ from aiokafka.errors import (
     TopicAlreadyExistsError,
     for_code,
 )
+from aiokafka.protocol.group import LeaveGroupRequest
 from typing_extensions import override
 
 from millrace_bus.broker import (
@@ -28,8 +32,11 @@ from millrace_bus.broker import (
     TopicPartition,
     TopicSpec,
 )
+from millrace_bus.membership import Membership
 from millrace_contracts.message import Outgoing, Record
 from millrace_kernel.errors import TransientError
+
+logger = logging.getLogger(__name__)
 
 MAX_BATCH_BYTES = 1 << 20
 MAX_REQUEST_BYTES = 16 << 20
@@ -42,7 +49,11 @@ class BrokerAwayError(TransientError):
 
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """How to reach a cluster. `security` holds aiokafka's own security arguments (SASL, TLS)."""
+    """How to reach a cluster. `security` holds aiokafka's own security arguments (SASL, TLS).
+
+    `members`: a folder of this instance's own, where a killed reader's successor finds out whom it follows; without one
+    the partitions of a killed reader wait for its session to time out.
+    """
 
     bootstrap_servers: str = "127.0.0.1:9092"
     client_id: str = "millrace"
@@ -50,6 +61,7 @@ class KafkaSettings:
     request_timeout_seconds: float = 15.0
     compression: str | None = "lz4"
     replication_factor: int = 1  # of topics that are created; 3 on a cluster
+    members: Path | None = None
     security: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -130,7 +142,10 @@ class KafkaConsumer(Consumer):
         self, settings: KafkaSettings, group: str | None, listener: RebalanceListener | None
     ) -> None:
         self._settings = settings
-        self._listener = _Listener(listener) if listener else None
+        self._membership = (
+            Membership(settings.members, group) if settings.members and group else None
+        )
+        self._listener = _Listener(listener, self._joined) if listener else None
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.bootstrap_servers,
             client_id=settings.client_id,
@@ -153,10 +168,35 @@ class KafkaConsumer(Consumer):
         except (KafkaError, OSError) as error:
             await self._consumer.stop()
             raise _away(self._settings, "start reading", error) from error
+        await self._follow()
 
     @override
     async def stop(self) -> None:
         await self._consumer.stop()
+        if self._membership:
+            self._membership.release()
+
+    async def _follow(self) -> None:
+        """Tell the group that the member before us is gone. If that fails, its session times out as it always would."""
+        if self._membership is None:
+            return
+        if not self._membership.hold():
+            self._membership = None  # another reader lives here
+        elif member := self._membership.predecessor():
+            group, client = self._membership.group, self._consumer._client  # noqa: SLF001  aiokafka has no call to leave for another
+            try:
+                coordinator = await client.coordinator_lookup(CoordinationType.GROUP, group)
+                if await client.ready(coordinator):
+                    await client.send(coordinator, LeaveGroupRequest(group, member))
+            except (KafkaError, OSError) as error:
+                logger.info(
+                    "could not say goodbye for the reader before this one",
+                    extra={"group": group, "reason": str(error)},
+                )
+
+    def _joined(self) -> None:
+        if self._membership:
+            self._membership.remember(self._consumer._coordinator.member_id)  # noqa: SLF001
 
     @override
     async def subscribe(self, topics: Collection[str]) -> None:
@@ -245,13 +285,15 @@ class KafkaConsumer(Consumer):
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
-    def __init__(self, listener: RebalanceListener) -> None:
+    def __init__(self, listener: RebalanceListener, joined: Callable[[], None]) -> None:
         self._listener = listener
+        self._joined = joined
 
     async def on_partitions_revoked(self, revoked: Collection[KafkaPartition]) -> None:
         await self._listener.revoked([TopicPartition(*partition) for partition in revoked])
 
     async def on_partitions_assigned(self, assigned: Collection[KafkaPartition]) -> None:
+        self._joined()
         await self._listener.assigned([TopicPartition(*partition) for partition in assigned])
 
 
