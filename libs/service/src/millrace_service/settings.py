@@ -84,6 +84,7 @@ class PlatformSettings(BaseSettings):
             client_id=client_id,
             session_timeout_seconds=self.kafka_session_timeout_seconds,
             replication_factor=self.kafka_replication_factor,
+            members=self.millrace_home.resolve() / "members",
             security=self._security(),
         )
 
