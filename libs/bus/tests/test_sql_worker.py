@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,7 @@ from millrace_bus.sql import Database
 from millrace_bus.sql_worker import Local, SqlSettings, SqlWorker
 from millrace_bus.timer import Timer
 from millrace_bus.topology import ensure_topics
-from millrace_bus.unit import CurrentCause, inject
+from millrace_bus.unit import CurrentCause, Unit, inject
 from millrace_contracts.message import Cause
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_kernel.time import SECOND, Duration, Instant
@@ -110,7 +110,11 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 
 def worker(
-    broker: MemoryBroker, database: Database, heart: Counting | None = None, **settings: object
+    broker: MemoryBroker,
+    database: Database,
+    heart: Counting | None = None,
+    foresee: Callable[[Sequence[Seen], Unit], None] | None = None,
+    **settings: object,
 ) -> SqlWorker:
     return SqlWorker(
         "features",
@@ -123,6 +127,7 @@ def worker(
         settings=SqlSettings(
             **{"max_records": 7, "poll_seconds": 0.05, "backoff": Backoff(0.001, 0.01), **settings}
         ),
+        foresee=foresee,
     )
 
 
@@ -181,6 +186,26 @@ async def test_every_event_is_answered_once_and_state_adds_up(database: Database
         await settled(broker, database, 100)
     assert len(answers(broker)) == 100
     assert_counted_once(broker, database, ENTITIES)
+
+
+async def test_what_a_repository_fetched_beforehand_is_what_its_handlers_ask_for(
+    database: Database,
+) -> None:
+    broker = await broker_with([POISON if number == 50 else e for number, e in enumerate(ENTITIES)])
+    asked: list[tuple[Unit, set[str]]] = []
+
+    def foresee(events: Sequence[Seen], unit: Unit) -> None:
+        asked.append((unit, {event.event_id for event in events}))
+
+    async with running(worker(broker, database, foresee=foresee)):
+        await settled(broker, database, len(ENTITIES) - 1)
+
+    assert len({id(unit) for unit, _ in asked}) == len(asked)  # once in a transaction
+    assert max(len(ids) for _, ids in asked) == 7
+    answered = {answer.event_id for answer in effective(broker)}
+    foreseen = set().union(*(ids for _, ids in asked))
+    assert foreseen == answered | {"e50"}
+    assert "e50" not in asked[-1][1]  # left out once it was known to be poison
 
 
 async def test_a_killed_relay_publishes_again_and_readers_drop_it(database: Database) -> None:

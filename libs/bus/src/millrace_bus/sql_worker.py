@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from millrace_bus.broker import Broker, Consumer, Producer, RebalanceListener, TopicPartition
 from millrace_bus.dead_letters import Brake, dead_letter
+from millrace_bus.fence import REJECTED, has_seen, is_for, note, sources_of
 from millrace_bus.ledger import LOCAL, Ledger, PositionMovedError
 from millrace_bus.outputs import Outputs
 from millrace_bus.relay import Relay
@@ -20,7 +21,7 @@ from millrace_bus.sql import Database
 from millrace_bus.unit import SqlHandler, Unit
 from millrace_contracts.cloudevents import sequence
 from millrace_contracts.message import Cause, Message, Outgoing, Record
-from millrace_contracts.wire import WireTable
+from millrace_contracts.wire import WireTable, refuse_untimely
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_telemetry.metrics import BusMetrics
 from millrace_telemetry.tracing import NO_TRACING, Tracing, finish, write_traceparent
@@ -73,7 +74,9 @@ class SqlWorker(RebalanceListener):
     """Reads topics, hands each event to its handler, commits batch by batch. `run` until cancelled.
 
     `handlers`: by the class of the decoded event, made with `millrace_bus.unit.inject`.
-    `committed` (if any) is called in the event loop after every commit: for runners that wait for work.
+    `foresee` (if any) sees a batch's events before the first is handled: for repositories that fetch at once what they
+    would else be asked for one by one. `committed` (if any) is called in the event loop after every commit: for runners
+    that wait for work.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class SqlWorker(RebalanceListener):
         settings: SqlSettings | None = None,
         tracing: Tracing = NO_TRACING,
         metrics: BusMetrics | None = None,
+        foresee: Callable[[Sequence[Any], Unit], None] | None = None,
         committed: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
@@ -100,6 +104,7 @@ class SqlWorker(RebalanceListener):
         self._settings = settings or SqlSettings()
         self._tracing = tracing
         self._metrics = metrics or BusMetrics()
+        self._foresee = foresee
         self._committed = committed
         self._brake = Brake(self._settings.max_dead_letters_in_a_row)
         self._sessions = Sessions(f"millrace-{name}", broker, self, self._settings.backoff, chance)
@@ -148,7 +153,6 @@ class SqlWorker(RebalanceListener):
 
     async def _session(self, consumer: Consumer, producer: Producer) -> None:  # noqa: ARG002  the relay has its own
         await consumer.subscribe(self._topics)
-        self.ready.set()
         while True:
             batches = await consumer.poll(self._settings.max_records, self._settings.poll_seconds)
             for place, records in batches.items():
@@ -211,13 +215,14 @@ class SqlWorker(RebalanceListener):
     def _apply(
         self, place: TopicPartition, records: Sequence[Record], dead: Mapping[int, PermanentError]
     ) -> _Applied:
-        messages = [Message(record) for record in records]
+        messages = [
+            message for record in records if is_for((message := Message(record)).headers, self.name)
+        ]
         outputs = Outputs(
             f"millrace/{self.name}/{place.topic}/{place.partition}", self._wire, self._tracing
         )
         outgoing: list[Outgoing] = []
         spans: list[Any] = []
-        handled = fenced = 0
         with self._database.transaction() as connection:
             ledger, unit = Ledger(connection), Unit(connection)
             expected = ledger.position(place)
@@ -228,32 +233,58 @@ class SqlWorker(RebalanceListener):
             # first, because it locks: a second process with the same batch waits here, finds it done, and does nothing
             position = records[-1].offset + 1
             ledger.move(place, expected, position)
-            fences = ledger.fences(
-                place, {message.source for message in messages if message.sequence is not None}
+            fences, raised = (
+                _bytes(ledger.fences(place, sources_of(messages))),
+                dict[bytes, bytes](),
             )
-            raised: dict[str, str] = {}
-            for message in messages:
-                if _seen(message, fences, raised):
-                    fenced += 1
-                elif message.offset in dead:
+            new = [message for message in messages if self._is_new(message, fences, raised, dead)]
+            alive = [message for message in new if message.offset not in dead]
+            self._read(alive, unit)
+            for message in new:
+                if message.offset in dead:
                     outgoing.append(dead_letter(message, dead[message.offset], self.name))
-                else:
+                    raised[note(message.offset)] = REJECTED
+                elif type(message.event) in self._handlers:
                     outgoing += self._handle(message, unit, outputs, spans)
-                    handled += 1
             unit.flush()
             ledger.put_out(outgoing)
-            ledger.raise_fences(place, raised)
-        return _Applied(position, handled, fenced, len(outgoing), spans)
+            ledger.raise_fences(
+                place, {source.decode(): newest.decode() for source, newest in raised.items()}
+            )
+        fenced = len(messages) - len(new)
+        return _Applied(position, len(alive), fenced, len(outgoing), spans)
+
+    def _is_new(
+        self,
+        message: Message,
+        fences: Mapping[bytes, bytes],
+        raised: dict[bytes, bytes],
+        dead: Mapping[int, PermanentError],
+    ) -> bool:
+        """Whether it counts for this service. What can't be counted is poison, if it is for this service at all."""
+        try:
+            return not has_seen(message, fences, raised)
+        except PermanentError as error:
+            if message.offset not in dead and self._wire.understands(message):
+                raise _PoisonError(message.offset, error) from error
+            return message.offset in dead
+
+    def _read(self, messages: Sequence[Message], unit: Unit) -> None:
+        """Give each message its event, where it has one that is for this service."""
+        for message in messages:
+            if not message.is_tombstone:
+                try:
+                    if self._wire.decode(message):
+                        refuse_untimely(message)
+                except PermanentError as error:
+                    raise _PoisonError(message.offset, error) from error
+        if self._foresee:
+            self._foresee([message.event for message in messages if message.event], unit)
 
     def _handle(
         self, message: Message, unit: Unit, outputs: Outputs, spans: list[Any]
     ) -> list[Outgoing]:
         try:
-            if message.is_tombstone or not self._wire.decode(message):
-                return []
-            handler = self._handlers.get(type(message.event))
-            if handler is None:
-                return []
             if span := self._tracing.process(message):
                 message.traceparent = write_traceparent(span.get_span_context())
                 spans.append(span)
@@ -261,7 +292,9 @@ class SqlWorker(RebalanceListener):
             offset = message.offset
             return [
                 outputs.record(event, cause, sequence(offset, index), index)
-                for index, event in enumerate(handler(message.event, unit))
+                for index, event in enumerate(
+                    self._handlers[type(message.event)](message.event, unit)
+                )
             ]
         except PermanentError as error:
             raise _PoisonError(message.offset, error) from error
@@ -319,6 +352,7 @@ class SqlWorker(RebalanceListener):
                 self._positions[place] = beginnings[place] if position is None else position
                 consumer.seek(place, self._positions[place])
         self._relay.wake()
+        self.ready.set()
 
     def _stored(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int | None]:
         with self._database.reading() as connection:
@@ -326,14 +360,5 @@ class SqlWorker(RebalanceListener):
             return {place: ledger.position(place) for place in partitions}
 
 
-def _seen(message: Message, fences: Mapping[str, str], raised: dict[str, str]) -> bool:
-    """The fence: drop what is not newer than the newest of its source; what does not count is let through."""
-    header = message.sequence
-    if header is None:
-        return False
-    source, newest = message.source, header.decode()
-    known = raised.get(source) or fences.get(source)
-    if known is not None and newest <= known:
-        return True
-    raised[source] = newest
-    return False
+def _bytes(fences: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {source.encode(): sequence.encode() for source, sequence in fences.items()}

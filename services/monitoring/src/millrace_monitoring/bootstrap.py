@@ -15,6 +15,7 @@ from millrace_monitoring.adapters.sql import (
     SqlOverview,
     SqlPipelines,
     SqlReferences,
+    foresee,
 )
 from millrace_monitoring.adapters.wire import WIRE
 from millrace_monitoring.application import handlers
@@ -31,6 +32,8 @@ from millrace_monitoring.settings import Settings
 from millrace_telemetry.exporting import tracing
 from millrace_telemetry.metrics import BusMetrics
 from millrace_telemetry.tracing import Tracing
+
+__all__ = ["HANDLERS", "MIGRATIONS", "NAME", "Parts", "assemble", "foresee"]
 
 NAME = "monitoring"
 MIGRATIONS = Path(migrations.__file__).parent

@@ -1,7 +1,7 @@
 """Monitoring on the bus: pipelines, champions, predictions and labels in; drift and alerts out."""
 
 from millrace_bus.sql_worker import SqlSettings, SqlWorker
-from millrace_monitoring.bootstrap import NAME, Parts
+from millrace_monitoring.bootstrap import NAME, Parts, foresee
 
 TOPICS = ("millrace.pipelines", "millrace.models", "millrace.predictions", "millrace.labels")
 
@@ -16,6 +16,7 @@ def worker(parts: Parts, settings: SqlSettings | None = None) -> SqlWorker:
         broker=parts.broker,
         chance=parts.chance,
         settings=settings,
+        foresee=foresee,
         tracing=parts.tracing,
         metrics=parts.metrics,
     )
