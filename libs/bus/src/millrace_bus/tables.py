@@ -45,4 +45,7 @@ outbox = Table(
     Column("key", LargeBinary, nullable=True),
     Column("headers", LargeBinary, nullable=False),  # msgpack: [[name, value], …]
     Column("timestamp_ms", BigInteger, nullable=True),
+    # else SQLite gives the numbers of deleted rows to new ones, and a relay that forgets what another one has published
+    # before it forgets messages that nobody has
+    sqlite_autoincrement=True,
 )

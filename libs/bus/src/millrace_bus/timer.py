@@ -5,15 +5,21 @@ instead: see docs/decisions/0004.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from millrace_bus.sql_worker import Local
 from millrace_contracts.message import Cause
+from millrace_kernel.errors import TransientError
 from millrace_kernel.ids import derived_id
 from millrace_kernel.time import SECOND, Clock, Duration, Instant
 
+logger = logging.getLogger(__name__)
+
 Sleep = Callable[[float], Awaitable[None]]
+
+RETRY_SECONDS = 1.0
 
 
 class Accepts(Protocol):
@@ -58,7 +64,20 @@ class Timer:
             tick = Instant((now // self._period + 1) * self._period)
             await self._sleep((tick - now) / SECOND)
             if self._clock.now() >= tick:  # a sleep may end a little early
+                await self._bring(tick)
+
+    async def _bring(self, tick: Instant) -> None:
+        """Until it is accepted: a database that is away for a moment costs no tick, and stops no service."""
+        while True:
+            try:
                 await self._worker.accept(self._local(tick))
+            except TransientError as error:
+                logger.warning(
+                    "a tick is put off", extra={"timer": self._source, "reason": str(error)}
+                )
+                await self._sleep(RETRY_SECONDS)
+            else:
+                return
 
     def _local(self, tick: Instant) -> Local:
         tick_id = derived_id(self._source, str(tick))

@@ -1,13 +1,14 @@
 """A broker in memory: the second implementation of the broker port, for tests that need no disk and no Java.
 
 It keeps what Kafka keeps for us: order within a partition, offsets without gaps, groups whose partitions move with
-`revoked`/`assigned`, reading from any offset. It passes the same suite as the real one (`broker_suite`).
+`revoked`/`assigned` (see `groups`), reading from any offset. It passes the same suite as the real one (`broker_suite`).
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 from typing_extensions import override
 
@@ -22,8 +23,39 @@ from millrace_bus.broker import (
 from millrace_contracts.message import Outgoing, Record
 from millrace_kernel.errors import TransientError
 from millrace_kernel.time import Instant
+from millrace_testkit.groups import Group, Member
 
 Fault = Callable[[str, TopicPartition], None]
+T = TypeVar("T")
+
+
+class NotAssignedError(RuntimeError):
+    """The caller does not have this partition: aiokafka's IllegalStateError."""
+
+
+class Network(Protocol):
+    """The way between a client and the broker: every request that waits goes through it."""
+
+    async def deliver(self, errand: str, place: TopicPartition | None, act: Callable[[], T]) -> T:
+        """Bring the request to the broker, which acts, and its answer back. Raises TransientError."""
+
+    def pieces(self, messages: Sequence[Outgoing]) -> Iterable[Sequence[Outgoing]]:
+        """The requests that one send is cut into: each leaves when the one before is acknowledged."""
+
+
+class PromptNetwork(Network):
+    """Nothing is lost and nothing is slow."""
+
+    @override
+    async def deliver(self, errand: str, place: TopicPartition | None, act: Callable[[], T]) -> T:
+        await asyncio.sleep(0)
+        outcome = act()
+        await asyncio.sleep(0)
+        return outcome
+
+    @override
+    def pieces(self, messages: Sequence[Outgoing]) -> Iterable[Sequence[Outgoing]]:
+        return (messages,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +73,33 @@ def no_fault(errand: str, place: TopicPartition) -> None:
     """All goes well."""
 
 
-@dataclass(slots=True)
-class _Group:
-    topics: dict["MemoryConsumer", frozenset[str]] = field(default_factory=dict)
-    owners: dict[TopicPartition, "MemoryConsumer"] = field(default_factory=dict)
-    offsets: dict[TopicPartition, int] = field(default_factory=dict)
-    rebalancing: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
 class MemoryBroker(Broker):
     """`now` stamps records that carry no time. `fault(errand, place)` may raise TransientError before or after an append.
 
-    Errands: "append" (nothing was written), "acknowledge" (all was written, the answer is lost).
+    Errands: "append" (nothing was written), "acknowledge" (all was written, the answer is lost). What else may go wrong
+    on the way is the `network`'s to decide.
     """
 
     def __init__(
-        self, *, now: Callable[[], Instant] = lambda: Instant(0), fault: Fault = no_fault
+        self,
+        *,
+        now: Callable[[], Instant] = lambda: Instant(0),
+        fault: Fault = no_fault,
+        network: Network | None = None,
     ) -> None:
         self.now = now
+        self.network: Network = network or PromptNetwork()
         self.fault = fault
         self.logs: dict[TopicPartition, list[MemoryRecord]] = {}
         self._counts: dict[str, int] = {}
-        self._groups: dict[str, _Group] = defaultdict(_Group)
-        self._arrived: set[asyncio.Event] = set()
+        self.groups: dict[str, Group] = {}
+        self._arrived: dict[asyncio.Event, None] = {}  # in the order of their coming
 
     @override
     def consumer(
         self, group: str | None = None, listener: RebalanceListener | None = None
     ) -> "MemoryConsumer":
-        return MemoryConsumer(self, self._groups[group] if group else None, listener)
+        return MemoryConsumer(self, self._group(group) if group else None, listener)
 
     @override
     def producer(self) -> "MemoryProducer":
@@ -106,18 +136,30 @@ class MemoryBroker(Broker):
                     *place, len(log), timestamp, message.key, message.value, tuple(message.headers)
                 )
             )
-        for event in self._arrived:
+        self._tell_readers()
+
+    def append_record(self, place: TopicPartition, record: MemoryRecord) -> None:
+        """The same record once more, as a writer sends it that did not hear the first acknowledgement."""
+        log = self.logs[place]
+        log.append(replace(record, offset=len(log)))
+        self._tell_readers()
+
+    def _tell_readers(self) -> None:
+        for event in tuple(self._arrived):
             event.set()
+
+    def _group(self, name: str) -> Group:
+        return self.groups.setdefault(name, Group(self.places))
 
     def group_offsets(self, group: str) -> Mapping[TopicPartition, int]:
         """What the group has been told: lag tools see this."""
-        return self._groups[group].offsets
+        return self._group(group).offsets
 
     def watch(self, event: asyncio.Event) -> None:
-        self._arrived.add(event)
+        self._arrived[event] = None
 
     def unwatch(self, event: asyncio.Event) -> None:
-        self._arrived.discard(event)
+        self._arrived.pop(event, None)
 
 
 class MemoryProducer(Producer):
@@ -125,32 +167,39 @@ class MemoryProducer(Producer):
         self._broker = broker
 
     @override
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        await self._broker.network.deliver("start", None, lambda: None)
 
     @override
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        await self._broker.network.deliver("stop", None, lambda: None)
 
     @override
     async def partitions(self, topic: str) -> int:
-        return len(self._broker.places(topic))
+        broker = self._broker
+        return len(await broker.network.deliver("partitions", None, lambda: broker.places(topic)))
 
     @override
     async def send(self, topic: str, partition: int, messages: Sequence[Outgoing]) -> None:
-        place = self._broker.places(topic)[partition]
-        self._broker.fault("append", place)
-        await asyncio.sleep(0)
-        self._broker.append(place, messages)
-        await asyncio.sleep(0)
-        self._broker.fault("acknowledge", place)
+        broker = self._broker
+        place = broker.places(topic)[partition]
+        broker.fault("append", place)
+        for piece in broker.network.pieces(messages):
+
+            def append(piece: Sequence[Outgoing] = piece) -> None:
+                broker.append(place, piece)
+
+            await broker.network.deliver("send", place, append)
+        broker.fault("acknowledge", place)
 
 
 class MemoryConsumer(Consumer):
     def __init__(
-        self, broker: MemoryBroker, group: _Group | None, listener: RebalanceListener | None
+        self, broker: MemoryBroker, group: Group | None, listener: RebalanceListener | None
     ) -> None:
         self._broker = broker
         self._group = group
-        self._listener = listener
+        self.member = Member(group, listener, self._take_over) if group else None
         self._positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
         self._arrived = asyncio.Event()
@@ -158,22 +207,31 @@ class MemoryConsumer(Consumer):
 
     @override
     async def start(self) -> None:
+        await self._broker.network.deliver("start", None, lambda: None)
         self._broker.watch(self._arrived)
 
     @override
     async def stop(self) -> None:
+        await self._broker.network.deliver("stop", None, lambda: None)
         self._broker.unwatch(self._arrived)
-        if self._group is not None:
-            self._group.topics.pop(self, None)
-            await self._rebalance()
+        if self.member is not None:
+            await self.member.stop()
 
     @override
     async def subscribe(self, topics: Collection[str]) -> None:
-        assert self._group is not None, (
+        assert self.member is not None, (
             "subscribing needs a group; assign takes everything without one"
         )
-        self._group.topics[self] = frozenset(topics)
-        await self._rebalance()
+        for topic in topics:
+            self._broker.places(topic)  # a topic that is not there is an error at once
+        self.member.subscribe(topics)
+
+    def _take_over(self, places: Sequence[TopicPartition]) -> None:
+        """Read from the group's offsets: the listener may not have sought its own before the first poll."""
+        assert self._group is not None
+        self._positions = {place: self._group.offsets.get(place, 0) for place in places}
+        self._paused.clear()
+        self._arrived.set()
 
     @override
     async def assign(self, topics: Collection[str]) -> list[TopicPartition]:
@@ -185,17 +243,25 @@ class MemoryConsumer(Consumer):
     async def poll(
         self, max_records: int, timeout: float
     ) -> Mapping[TopicPartition, Sequence[Record]]:
-        batches = self._take(max_records)
-        if not batches:
+        def take() -> Mapping[TopicPartition, Sequence[Record]]:
+            settled = self.member is None or self.member.settled.is_set()
+            return self._take(max_records) if settled else {}
+
+        if not self._has_some():
             self._arrived.clear()
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._arrived.wait()
-            except TimeoutError:
-                return {}
-            batches = self._take(max_records)
-        await asyncio.sleep(0)
-        return batches
+        if self.member is not None:
+            await self.member.settled.wait()
+        return await self._broker.network.deliver("poll", None, take)
+
+    def _has_some(self) -> bool:
+        return any(
+            position < len(self._broker.logs[place])
+            for place, position in self._positions.items()
+            if place not in self._paused
+        )
 
     def _take(self, max_records: int) -> dict[TopicPartition, Sequence[Record]]:
         batches: dict[TopicPartition, Sequence[Record]] = {}
@@ -218,11 +284,13 @@ class MemoryConsumer(Consumer):
 
     @override
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        if partition in self._positions:
-            self._positions[partition] = offset
+        self._owned(partition)
+        self._positions[partition] = offset
+        self._arrived.set()
 
     @override
     def pause(self, partition: TopicPartition) -> None:
+        self._owned(partition)
         self._paused.add(partition)
 
     @override
@@ -234,65 +302,34 @@ class MemoryConsumer(Consumer):
     async def beginnings(
         self, partitions: Collection[TopicPartition]
     ) -> Mapping[TopicPartition, int]:
-        return dict.fromkeys(partitions, 0)
+        return await self._broker.network.deliver(
+            "beginnings", None, lambda: dict.fromkeys(partitions, 0)
+        )
 
     @override
     async def ends(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        return {place: len(self._broker.logs[place]) for place in partitions}
+        logs = self._broker.logs
+        return await self._broker.network.deliver(
+            "ends", None, lambda: {place: len(logs[place]) for place in partitions}
+        )
 
     @override
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         if not offsets:
             raise ValueError("there is nothing to commit")  # as aiokafka does
-        if self._group is not None:
-            owned = {
-                place: offset
-                for place, offset in offsets.items()
-                if self._group.owners.get(place) is self
-            }
-            self._group.offsets.update(owned)
+        if self.member is None:
+            return
+        await self.member.settled.wait()  # a commit may have to wait for a rebalance
+        await self._broker.network.deliver("commit", None, lambda: self._committed(offsets))
 
-    async def _rebalance(self) -> None:
-        """Deal the partitions out again: everybody gives up what moves, then everybody takes."""
-        group = self._group
-        assert group is not None
-        async with group.rebalancing:
-            wanted = _dealt(group, self._broker)
-            leaving: dict[MemoryConsumer, list[TopicPartition]] = defaultdict(list)
-            coming: dict[MemoryConsumer, list[TopicPartition]] = defaultdict(list)
-            for place in group.owners.keys() | wanted.keys():
-                before, after = group.owners.get(place), wanted.get(place)
-                if before is not after:
-                    if before is not None:
-                        leaving[before].append(place)
-                    if after is not None:
-                        coming[after].append(place)
-            for member, places in leaving.items():
-                await member.lose(places)
-            group.owners = wanted
-            for member, places in coming.items():
-                await member.gain(sorted(places))
-
-    async def lose(self, places: Sequence[TopicPartition]) -> None:
-        if self._listener is not None and self in (self._group.topics if self._group else ()):
-            await self._listener.revoked(places)
-        for place in places:
-            self._positions.pop(place, None)
-            self._paused.discard(place)
-
-    async def gain(self, places: Sequence[TopicPartition]) -> None:
+    def _committed(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Kafka refuses a commit of one who lost the partition, and the bus goes on without it."""
         assert self._group is not None
-        for place in places:
-            self._positions[place] = self._group.offsets.get(place, 0)
-        if self._listener is not None:
-            await self._listener.assigned(places)
-        self._arrived.set()
+        owners = self._group.owners
+        self._group.offsets.update(
+            {place: offset for place, offset in offsets.items() if owners.get(place) is self.member}
+        )
 
-
-def _dealt(group: _Group, broker: MemoryBroker) -> dict[TopicPartition, MemoryConsumer]:
-    owners: dict[TopicPartition, MemoryConsumer] = {}
-    for topic in sorted({topic for topics in group.topics.values() for topic in topics}):
-        members = [member for member, topics in group.topics.items() if topic in topics]
-        for number, place in enumerate(broker.places(topic)):
-            owners[place] = members[number % len(members)]
-    return owners
+    def _owned(self, partition: TopicPartition) -> None:
+        if partition not in self._positions:
+            raise NotAssignedError(f"{partition.topic}/{partition.partition} is not assigned here")
