@@ -397,3 +397,29 @@ async def test_positions_alone_keep_what_carries_no_sequence_from_counting_twice
     async with running(worker(broker, database)):  # and a restart goes on from the position
         await asyncio.sleep(0.2)
     assert_counted_once(broker, database, ["a"] * 20)
+
+
+@pytest.mark.db
+async def test_a_process_that_stands_still_does_not_keep_its_locks(
+    postgres: PostgresServer,
+) -> None:
+    url = postgres.create_database()
+    still, other = Database(url, longest_standstill_seconds=0.5), Database(url)
+    with still.transaction() as connection:
+        METADATA.create_all(connection)
+        connection.execute(insert(COUNTS), {"entity": "a", "count": 0, "total": 0.0})
+    locking = select(COUNTS.c.count).where(COUNTS.c.entity == "a").with_for_update()
+
+    def wait_for_it() -> int:
+        with other.transaction() as connection:
+            return int(connection.execute(locking).scalar_one())
+
+    with pytest.raises(TransientError), still.transaction() as connection:  # noqa: PT012  the end is what raises
+        connection.execute(locking)
+        assert await asyncio.wait_for(asyncio.to_thread(wait_for_it), 60) == 0
+        connection.execute(locking)
+
+    with still.transaction() as connection:  # by a new connection
+        assert connection.execute(locking).scalar_one() == 0
+    still.close()
+    other.close()

@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass
 
 from millrace_bus.broker import Broker, Consumer, Producer, TopicPartition
+from millrace_bus.fence import REPLAY_FOR
 from millrace_bus.outputs import Outputs, by_partition
 from millrace_bus.retry import Backoff
+from millrace_bus.session import stop_if_cancelled
 from millrace_contracts.cloudevents import sequence
 from millrace_contracts.message import Message, Outgoing, Record
 from millrace_contracts.wire import WireError, WireTable
@@ -78,6 +80,7 @@ class Follower:
             try:
                 await self._session()
             except TransientError as error:
+                stop_if_cancelled()
                 attempt += 1
                 delay = self._backoff.delay(attempt, self._chance)
                 logger.warning(
@@ -144,6 +147,8 @@ class Follower:
         for place, records in batches.items():
             for record in records:
                 message = Message(record)
+                if REPLAY_FOR in message.headers:
+                    continue  # for a reader that rejected it; followers reject nothing
                 try:
                     if message.is_tombstone or self._wire.decode(message):
                         self._fold(message)

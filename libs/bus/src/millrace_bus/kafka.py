@@ -6,6 +6,7 @@ producing and `acks=all` are; the guarantee rests on positions, fences and ids.
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
     KafkaError,
+    MessageSizeTooLargeError,
     TopicAlreadyExistsError,
     for_code,
 )
@@ -32,7 +34,9 @@ from millrace_bus.broker import (
     TopicPartition,
     TopicSpec,
 )
+from millrace_bus.dead_letters import cut
 from millrace_bus.membership import Membership
+from millrace_contracts.catalogue import DEAD_LETTERS
 from millrace_contracts.message import Outgoing, Record
 from millrace_kernel.errors import TransientError
 
@@ -41,6 +45,10 @@ logger = logging.getLogger(__name__)
 MAX_BATCH_BYTES = 1 << 20
 MAX_REQUEST_BYTES = 16 << 20
 FETCH_BYTES = 8 << 20
+
+# what aiokafka raises about a partition that moved to another member, or while all are dealt out anew: whoever gets it
+# starts from its own store, so there is nothing to do here
+_NOT_OURS = (IllegalStateError, AssertionError)
 
 
 class BrokerAwayError(TransientError):
@@ -238,18 +246,18 @@ class KafkaConsumer(Consumer):
 
     @override
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        self._consumer.seek(KafkaPartition(*partition), offset)
+        with suppress(*_NOT_OURS):
+            self._consumer.seek(KafkaPartition(*partition), offset)
 
     @override
     def pause(self, partition: TopicPartition) -> None:
-        self._consumer.pause(KafkaPartition(*partition))
+        with suppress(*_NOT_OURS):
+            self._consumer.pause(KafkaPartition(*partition))
 
     @override
     def resume(self, partition: TopicPartition) -> None:
-        try:
+        with suppress(*_NOT_OURS):
             self._consumer.resume(KafkaPartition(*partition))
-        except IllegalStateError:
-            return  # it moved to another member meanwhile: nothing to go on with here
 
     @override
     async def beginnings(
@@ -359,16 +367,36 @@ class KafkaProducer(Producer):
                         break
                     end += 1
                 if end == start:  # larger than a batch may be: goes alone
-                    await self._send_alone(topic, partition, messages[start])
                     end += 1
+                    await self._send_each(topic, partition, messages[start:end])
                 else:
                     batch.close()
-                    await (await self._producer.send_batch(batch, topic, partition=partition))
+                    await self._send_batch(topic, partition, batch, messages[start:end])
                 start = end
         except (TimeoutError, KafkaError, OSError) as error:
             raise _away(self._settings, f"append to {topic}/{partition}", error) from error
 
-    async def _send_alone(self, topic: str, partition: int, message: Outgoing) -> None:
+    async def _send_batch(
+        self, topic: str, partition: int, batch: Any, messages: Sequence[Outgoing]
+    ) -> None:
+        try:
+            await (await self._producer.send_batch(batch, topic, partition=partition))
+        except MessageSizeTooLargeError:
+            if not topic.endswith(DEAD_LETTERS):
+                raise
+            await self._send_each(topic, partition, messages)
+
+    async def _send_each(self, topic: str, partition: int, messages: Sequence[Outgoing]) -> None:
+        for message in messages:
+            try:
+                await self._append(topic, partition, message)
+            except MessageSizeTooLargeError:
+                if not topic.endswith(DEAD_LETTERS):
+                    raise
+                # what can't be said in full must not hold up its partition for ever
+                await self._append(topic, partition, cut(message))
+
+    async def _append(self, topic: str, partition: int, message: Outgoing) -> None:
         await self._producer.send_and_wait(
             topic, value=message.value, key=message.key, partition=partition,
             timestamp_ms=message.timestamp, headers=message.headers,

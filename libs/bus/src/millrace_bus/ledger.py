@@ -154,7 +154,8 @@ def _shown(content: bytes | None, longest: int) -> str:
     return (content or b"").decode("utf-8", "replace").replace("\x00", "\ufffd")[:longest]
 
 
-_HEADERS = msgspec.msgpack.Decoder(list[tuple[str, bytes]])
+# a header of a dead letter may be null, as its sender sent it
+_HEADERS: Any = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]])
 
 
 def _outgoing(row: Any) -> Outgoing:

@@ -1,12 +1,13 @@
 """One assigned partition of a stream: its position, its fence, its batches, its commits."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from millrace_bus.broker import TopicPartition
 from millrace_bus.dead_letters import Brake, dead_letter
+from millrace_bus.fence import REJECTED, has_seen, is_for, note
 from millrace_bus.outputs import Outputs
 from millrace_bus.store import PartitionStore, State
 from millrace_contracts.cloudevents import sequence
@@ -151,41 +152,43 @@ class Partition:
             if messages:
                 step.handled += len(messages)
                 self._reader.process(Batch(messages, step, self._outputs, self._reader.name))
+        if self._reader.wire.is_counted:  # so that a replay of it is handled, once
+            step.fences.update((note(offset), REJECTED) for offset in step.rejected)
         return step
 
     def _messages(self, records: Sequence[Record], step: Step) -> list[Message]:
-        """What is new among the records, and for this service. Bytes that do not decode become dead letters."""
-        reader, messages, fences = self._reader, [], step.fences
-        wire, is_counted = reader.wire, reader.wire.is_counted
+        """What is new among the records, and for this service. What can't be read or counted becomes dead letters."""
+        messages, is_raw = [], not self._reader.wire.is_counted
         for record in records:
             if record.offset < self.position:
                 continue
-            message = Message(record, not is_counted)
-            if is_counted and self._seen(message.headers, fences):
-                step.fenced += 1
-                continue
-            if "traceparent" in message.headers and (span := reader.tracing.process(message)):
-                message.traceparent = write_traceparent(span.get_span_context())
-                step.spans.append(span)
+            message = Message(record, is_raw)
             try:
-                if wire.decode(message):
+                if self._is_wanted(message, step):
                     messages.append(message)
             except PermanentError as error:
-                step.rejected[record.offset] = error
-                step.outgoing.append(dead_letter(message, error, reader.name))
+                if self._reader.wire.understands(message):
+                    step.rejected[record.offset] = error
+                    step.outgoing.append(dead_letter(message, error, self._reader.name))
         return messages
 
-    def _seen(self, headers: Mapping[str, bytes], fences: dict[bytes, bytes]) -> bool:
-        """The fence: drop what is not newer than the newest of its source; what does not count is let through."""
-        newest = headers.get("ce_sequence")
-        if newest is None:
-            return False
-        source = headers.get("ce_source", b"")
-        known = fences.get(source) or self.store.fences.get(source)
-        if known is not None and newest <= known:
-            return True
-        fences[source] = newest
-        return False
+    def _is_wanted(self, message: Message, step: Step) -> bool:
+        """Whether a message is new and for this service; then its event is decoded and its span begun."""
+        reader, headers = self._reader, message.headers
+        if reader.wire.is_counted:
+            if not is_for(headers, reader.name):
+                return False
+            if self._seen(message, step.fences):
+                step.fenced += 1
+                return False
+        if "traceparent" in headers and (span := reader.tracing.process(message)):
+            message.traceparent = write_traceparent(span.get_span_context())
+            step.spans.append(span)
+        return reader.wire.decode(message)
+
+    def _seen(self, message: Message, fences: dict[bytes, bytes]) -> bool:
+        """The fence: drop what is not newer than the newest of its source."""
+        return has_seen(message, self.store.fences, fences)
 
     def commit(self, step: Step) -> None:
         self.store.commit(step.position, step.fences, step.state)

@@ -12,7 +12,7 @@ from millrace_bus.broker import Broker, Producer
 from millrace_bus.ledger import Ledger
 from millrace_bus.outputs import by_partition
 from millrace_bus.retry import Backoff
-from millrace_bus.session import undisturbed
+from millrace_bus.session import stop_if_cancelled, undisturbed
 from millrace_bus.sql import Database
 from millrace_contracts.message import Outgoing
 from millrace_kernel.errors import TransientError
@@ -76,6 +76,7 @@ class Relay:
                 finally:
                     await producer.stop()
             except TransientError as error:
+                stop_if_cancelled()
                 attempt += 1
                 delay = self._backoff.delay(attempt, self._chance)
                 logger.warning(

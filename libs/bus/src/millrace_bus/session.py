@@ -34,6 +34,16 @@ async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+def stop_if_cancelled() -> None:
+    """Raise CancelledError when this task was told to stop and something on the way has swallowed it.
+
+    The Kafka client waits for its own tasks when it is stopped, and takes our cancellation meanwhile for one of theirs.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 @dataclass(slots=True)
 class _Delay:
     attempts: int
@@ -66,6 +76,7 @@ class Sessions:
             try:
                 await self._once(session)
             except TransientError as error:
+                stop_if_cancelled()
                 lasted = asyncio.get_running_loop().time() - began
                 attempt = 1 if lasted > self._backoff.longest_seconds else attempt + 1
                 delay = self._backoff.delay(attempt, self._chance)

@@ -22,6 +22,7 @@ _SQLITE_PASSING = (
 )
 _BUSY_MILLISECONDS = 30_000
 _READ_ONLY = "millrace_read_only"
+LONGEST_STANDSTILL_SECONDS = 10.0
 
 
 class DatabaseAwayError(TransientError):
@@ -31,7 +32,14 @@ class DatabaseAwayError(TransientError):
 class Database:
     """SQLite or PostgreSQL behind one door. Synchronous: the bus calls it in a thread."""
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 5,
+        longest_standstill_seconds: float = LONGEST_STANDSTILL_SECONDS,
+    ) -> None:
+        """`longest_standstill_seconds`: PostgreSQL ends a transaction in which its process does nothing for so long."""
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite and parsed.database and parsed.database != ":memory:":
@@ -44,6 +52,8 @@ class Database:
         self._shown_url = parsed.render_as_string(hide_password=True)
         if self.is_sqlite:
             _prepare_sqlite(self.engine)
+        else:
+            _prepare_postgresql(self.engine, longest_standstill_seconds)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -120,3 +130,14 @@ def _prepare_sqlite(engine: Engine) -> None:
     def begun(connection: Connection) -> None:
         reading = connection.get_execution_options().get(_READ_ONLY, False)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _prepare_postgresql(engine: Engine, longest_standstill_seconds: float) -> None:
+    """A process that stands still (stopped, paused with its machine) must not keep its locks from the others."""
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, record: Any) -> None:  # noqa: ARG001  SQLAlchemy's signature
+        milliseconds = round(longest_standstill_seconds * 1_000)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {milliseconds}")
+        connection.commit()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy.exc import DataError
 from typing_extensions import override
 
 from millrace_bus.broker import Broker, Consumer, Producer, RebalanceListener, TopicPartition
@@ -27,6 +28,9 @@ from millrace_telemetry.metrics import BusMetrics
 from millrace_telemetry.tracing import NO_TRACING, Tracing, finish, write_traceparent
 
 logger = logging.getLogger(__name__)
+
+# a text with a NUL or too long for its column, a number out of range: no second try helps
+_REFUSED = (DataError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ class SqlWorker(RebalanceListener):
         self._gaps: dict[TopicPartition, int] = {}
         self._step = asyncio.Lock()
         self._told_group = 0.0
+        self._failure: Exception | None = None  # of a rebalance: the session raises it
 
     async def run(self) -> None:
         """Work until cancelled. Raises what is neither Permanent nor Transient: the service must stop."""
@@ -131,7 +136,11 @@ class SqlWorker(RebalanceListener):
             return await undisturbed(self._accept_and_tell(local))
 
     async def _accept_and_tell(self, local: Local) -> bool:
-        owed = await asyncio.to_thread(self._accept, local)
+        try:
+            owed = await asyncio.to_thread(self._accept, local)
+        except TransientError:
+            self._relay.wake()  # the commit may have succeeded, and only its answer been lost
+            raise
         if owed is not None:
             self._after_commit(owed)
         return owed is not None
@@ -152,9 +161,12 @@ class SqlWorker(RebalanceListener):
         return len(outgoing)
 
     async def _session(self, consumer: Consumer, producer: Producer) -> None:  # noqa: ARG002  the relay has its own
+        self._failure = None
         await consumer.subscribe(self._topics)
         while True:
             batches = await consumer.poll(self._settings.max_records, self._settings.poll_seconds)
+            if self._failure is not None:
+                raise self._failure
             for place, records in batches.items():
                 await self._relay.room()
                 async with self._step:
@@ -182,6 +194,7 @@ class SqlWorker(RebalanceListener):
                 asyncio.to_thread(self._apply_around_poison, place, records)
             )
         except PositionMovedError as error:
+            self._relay.wake()  # it may have been this process, whose commit got no answer
             self._sessions.put_off(place, await asyncio.to_thread(self._reread, place), error)
             return
         except TransientError as error:
@@ -204,16 +217,28 @@ class SqlWorker(RebalanceListener):
     def _apply_around_poison(
         self, place: TopicPartition, records: Sequence[Record]
     ) -> tuple[_Applied, dict[int, PermanentError]]:
-        """Commit the batch; a message that can never be handled is left out of a second try and dead-lettered in it."""
+        """Commit the batch; a message that can never be handled is left out of a second try and dead-lettered in it.
+
+        When the database refuses a value in what was written together, each message is written alone, to find whose it is.
+        """
         dead: dict[int, PermanentError] = {}
+        alone = False
         while True:
             try:
-                return self._apply(place, records, dead), dead
+                return self._apply(place, records, dead, alone), dead
             except _PoisonError as poison:
                 dead[poison.offset] = poison.reason
+            except _REFUSED:
+                if alone:
+                    raise
+                alone = True
 
     def _apply(
-        self, place: TopicPartition, records: Sequence[Record], dead: Mapping[int, PermanentError]
+        self,
+        place: TopicPartition,
+        records: Sequence[Record],
+        dead: Mapping[int, PermanentError],
+        alone: bool,
     ) -> _Applied:
         messages = [
             message for record in records if is_for((message := Message(record)).headers, self.name)
@@ -245,7 +270,8 @@ class SqlWorker(RebalanceListener):
                     outgoing.append(dead_letter(message, dead[message.offset], self.name))
                     raised[note(message.offset)] = REJECTED
                 elif type(message.event) in self._handlers:
-                    outgoing += self._handle(message, unit, outputs, spans)
+                    unit = Unit(connection) if alone else unit
+                    outgoing += self._handle(message, unit, outputs, spans, alone)
             unit.flush()
             ledger.put_out(outgoing)
             ledger.raise_fences(
@@ -263,7 +289,7 @@ class SqlWorker(RebalanceListener):
     ) -> bool:
         """Whether it counts for this service. What can't be counted is poison, if it is for this service at all."""
         try:
-            return not has_seen(message, fences, raised)
+            return not _seen(message, fences, raised)
         except PermanentError as error:
             if message.offset not in dead and self._wire.understands(message):
                 raise _PoisonError(message.offset, error) from error
@@ -282,7 +308,7 @@ class SqlWorker(RebalanceListener):
             self._foresee([message.event for message in messages if message.event], unit)
 
     def _handle(
-        self, message: Message, unit: Unit, outputs: Outputs, spans: list[Any]
+        self, message: Message, unit: Unit, outputs: Outputs, spans: list[Any], alone: bool
     ) -> list[Outgoing]:
         try:
             if span := self._tracing.process(message):
@@ -290,14 +316,20 @@ class SqlWorker(RebalanceListener):
                 spans.append(span)
             cause = unit.cause = message.cause
             offset = message.offset
-            return [
+            outgoing = [
                 outputs.record(event, cause, sequence(offset, index), index)
                 for index, event in enumerate(
                     self._handlers[type(message.event)](message.event, unit)
                 )
             ]
+            if alone:
+                unit.flush()
         except PermanentError as error:
             raise _PoisonError(message.offset, error) from error
+        except _REFUSED as error:
+            reason = PermanentError(f"the database refuses {message!r}: {_first_line(error)}")
+            raise _PoisonError(message.offset, reason) from error
+        return outgoing
 
     def _after_commit(self, owed: int) -> None:
         self._relay.notify(owed, self._settings.max_outbox)
@@ -343,6 +375,15 @@ class SqlWorker(RebalanceListener):
         consumer = self._sessions.consumer
         if consumer is None:
             return
+        try:
+            await self._take(consumer, partitions)
+        except Exception as error:  # noqa: BLE001  the client would swallow it, and nobody would read them
+            self._failure = error
+            return
+        self._relay.wake()
+        self.ready.set()
+
+    async def _take(self, consumer: Consumer, partitions: Collection[TopicPartition]) -> None:
         async with self._step:
             stored = await asyncio.to_thread(self._stored, list(partitions))
             beginnings = await consumer.beginnings(
@@ -351,8 +392,6 @@ class SqlWorker(RebalanceListener):
             for place, position in stored.items():
                 self._positions[place] = beginnings[place] if position is None else position
                 consumer.seek(place, self._positions[place])
-        self._relay.wake()
-        self.ready.set()
 
     def _stored(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int | None]:
         with self._database.reading() as connection:
@@ -360,5 +399,16 @@ class SqlWorker(RebalanceListener):
             return {place: ledger.position(place) for place in partitions}
 
 
+def _seen(message: Message, fences: Mapping[bytes, bytes], raised: dict[bytes, bytes]) -> bool:
+    """The fence: drop what is not newer than the newest of its source; what does not count is let through."""
+    return has_seen(message, fences, raised)
+
+
 def _bytes(fences: Mapping[str, str]) -> dict[bytes, bytes]:
     return {source.encode(): sequence.encode() for source, sequence in fences.items()}
+
+
+def _first_line(error: Exception) -> str:
+    """What the driver said, without the statement and all its values."""
+    said = str(getattr(error, "orig", None) or error)
+    return said.partition("\n")[0]

@@ -12,6 +12,8 @@ MAX_USER_VALUE_BYTES = (
     12 << 20
 )  # users' values up to 10 MB reach us, to be refused in words rather than by the broker
 
+MAX_LETTER_BYTES = MAX_USER_VALUE_BYTES + (1 << 20)  # a letter is its message and why it died
+
 
 def catalogue_topics(partitions: int | None = None) -> list[TopicSpec]:
     """Every topic with its dead letters. `partitions` replaces the catalogue's number where it is more than one."""
@@ -20,7 +22,8 @@ def catalogue_topics(partitions: int | None = None) -> list[TopicSpec]:
         count = partitions if partitions and topic.partitions > 1 else topic.partitions
         specs.append(TopicSpec(topic.name, count, _config(topic)))
         if topic.readers:
-            specs.append(TopicSpec(topic.dead_letters, 1, _kept(DEAD_LETTER_RETENTION)))
+            large = {"max.message.bytes": str(MAX_LETTER_BYTES)}
+            specs.append(TopicSpec(topic.dead_letters, 1, _kept(DEAD_LETTER_RETENTION) | large))
     return specs
 
 
@@ -29,7 +32,7 @@ def user_topics(names: Iterable[str], partitions: int) -> list[TopicSpec]:
     specs = []
     for name in sorted(set(names)):
         specs.append(TopicSpec(name, partitions, {"max.message.bytes": str(MAX_USER_VALUE_BYTES)}))
-        large = {"max.message.bytes": str(MAX_USER_VALUE_BYTES + (1 << 20))}
+        large = {"max.message.bytes": str(MAX_LETTER_BYTES)}
         specs.append(TopicSpec(dead_letters_of(name), 1, _kept(DEAD_LETTER_RETENTION) | large))
     return specs
 

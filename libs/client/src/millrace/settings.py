@@ -40,6 +40,7 @@ class Settings:
     urls: Mapping[str, str]
     traces_exporter: str
     objects: str
+    trusted_keys: tuple[Path, ...]
     given: frozenset[str]
     user: str
 
@@ -63,6 +64,8 @@ class Settings:
             urls=urls,
             traces_exporter=environment.get("OTEL_TRACES_EXPORTER") or ZIPKIN,
             objects=environment.get("OBJECT_STORE_URL") or f"file://{home.resolve() / 'objects'}",
+            trusted_keys=_paths(environment.get("MILLRACE_TRUSTED_KEYS"))
+            or (home.resolve() / "keys" / "trusted",),
             given=frozenset(name for name, value in environment.items() if value),
             user=environment.get("USER") or environment.get("LOGNAME") or "someone",
         )
@@ -104,6 +107,10 @@ def load() -> Settings:
 def inherited_environment() -> dict[str, str]:
     """What a child process gets from us, before its own additions."""
     return dict(os.environ)
+
+
+def _paths(text: str | None) -> tuple[Path, ...]:
+    return tuple(Path(path) for path in (text or "").split(":") if path)
 
 
 def _port(environment: Mapping[str, str], name: str) -> int:

@@ -11,9 +11,15 @@ from millrace_contracts.catalogue import Trace, catalogue
 from millrace_contracts.cloudevents import Header
 from millrace_contracts.message import Message
 from millrace_kernel.errors import PermanentError
-from millrace_kernel.time import Instant
+from millrace_kernel.time import EARLIEST, LATEST, Instant
 
 Decode = Callable[[Message], Any]
+
+LONGEST_ID = 1_024  # bytes; ingestion lets through 255 characters
+LONGEST_TIME = 64
+_LONGEST_REASON = 2_000
+# what decoders raise for bytes that are not what they should be: too deep a JSON and too large a time among them
+_BROKEN = (DecodeError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +78,12 @@ class WireTable:
         decode = self._decoders.get(message.headers.get("ce_type", b""))
         if decode is None:
             return False
+        _refuse_overlong(message)
         try:
             message.event = decode(message)
-        except (DecodeError, ValueError, TypeError, LookupError) as error:
-            raise WireError(f"{message!r} does not decode as {message.type}: {error}") from error
+        except _BROKEN as error:
+            said = str(error)[:_LONGEST_REASON]
+            raise WireError(f"{message!r} does not decode as {message.type}: {said}") from error
         return True
 
     def encoder(self, event: object) -> Encoder:
@@ -104,3 +112,35 @@ class RawWire(WireTable):
     @override
     def decode(self, message: Message) -> bool:
         return True
+
+
+def instant_of(microseconds: int) -> Instant:
+    """A time from the wire. Raises ValueError for what is on no calendar: it could be written into no header again."""
+    if not EARLIEST <= microseconds <= LATEST:
+        raise ValueError(
+            f"{microseconds} us since 1970 is on no calendar; times go from 1970 to the end of 9999"
+        )
+    return Instant(microseconds)
+
+
+def refuse_untimely(message: Message) -> None:
+    """Raise WireError when a message does not say when it was recorded, for readers who need to know."""
+    try:
+        instant_of(message.recorded_at)
+    except (ValueError, OverflowError) as error:
+        said = str(error)[:_LONGEST_REASON]
+        raise WireError(f"{message!r}: ce_recordedtime is no time: {said}") from error
+
+
+def _refuse_overlong(message: Message) -> None:
+    """The headers that go into everything that is made of a message: they must not make it too large to be sent."""
+    recorded = message.headers.get("ce_recordedtime")
+    if (
+        len(message.id_bytes) > LONGEST_ID
+        or len(message.correlation_bytes) > LONGEST_ID
+        or (recorded is not None and len(recorded) > LONGEST_TIME)
+    ):
+        raise WireError(
+            f"{message!r}: ce_id and ce_correlationid may have {LONGEST_ID} bytes, ce_recordedtime {LONGEST_TIME}; "
+            f"they have {len(message.id_bytes)}, {len(message.correlation_bytes)} and {len(recorded or b'')}"
+        )

@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _BATCH_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_SNAPSHOT_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class BusMetrics:
@@ -47,3 +48,25 @@ class BusMetrics:
             "millrace_batch_duration_seconds", "From a batch's arrival to its commit", ["topic"],
             registry=self.registry, buckets=_BATCH_SECONDS,
         )  # fmt: skip
+        self.snapshots = Histogram(
+            "millrace_snapshot_duration_seconds", "From a state's checkpoint to its manifest in the object store", ["topic"],
+            registry=self.registry, buckets=_SNAPSHOT_SECONDS,
+        )  # fmt: skip
+        self.snapshot_bytes = Counter(
+            "millrace_snapshot_sent_bytes",
+            "What snapshots sent to the object store; files that are there already are not sent again",
+            ["topic"],
+            registry=self.registry,
+        )
+        self.snapshot_failures = Counter(
+            "millrace_snapshot_failures",
+            "Snapshots that failed and are tried again later",
+            ["topic"],
+            registry=self.registry,
+        )
+        self.snapshot_age = Gauge(
+            "millrace_snapshot_age_seconds",
+            "Since a partition's state was last copied to the object store, or came to this instance",
+            ["topic", "partition"],
+            registry=self.registry,
+        )

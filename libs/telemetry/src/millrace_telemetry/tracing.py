@@ -88,6 +88,7 @@ class Tracing:
                 "messaging.message.id": message.id,
                 "messaging.message.conversation_id": message.correlation_id,
                 "cloudevents.event_type": message.type,
+                **_replay(message),
             },
         )
 
@@ -137,6 +138,12 @@ class Tracing:
         """By the id and the ratio alone, so that an event handled again is sampled again."""
         # the first half of a uuid5: its second half begins with the variant, which is no chance
         return self._bound > 0 and int(event_id.replace("-", "")[:16], 16) < self._bound
+
+
+def _replay(message: Handled) -> dict[str, str | int]:
+    """A replayed dead letter goes on with the trace it died in; its span says which message it repeats."""
+    original = message.headers.get("millrace-replay-of")
+    return {"millrace.replay.of": original.decode(errors="replace")} if original else {}
 
 
 def finish(span: Span, error: BaseException | None = None) -> None:

@@ -20,7 +20,17 @@ class Settings(PlatformSettings):
         default=5.0, gt=0, description="How long HTTP waits for the broker before it answers 503"
     )
     ingestion_waiting_bytes: int = Field(
-        default=64_000_000, ge=1, description="How much HTTP holds for a broker that is slow"
+        default=64_000_000,
+        ge=1,
+        description="Memory that HTTP requests may hold until the broker has them; beyond it, 429",
+    )
+    ingestion_max_lag: int = Field(
+        default=100_000,
+        ge=1,
+        description="Messages of a raw topic that may wait for this instance before HTTP answers 429",
+    )
+    ingestion_lag_seconds: float = Field(
+        default=1.0, gt=0, description="How often the lag is looked at"
     )
     ingestion_max_dead_letters: int = Field(
         default=10_000,
@@ -30,7 +40,9 @@ class Settings(PlatformSettings):
 
     @property
     def state_directory(self) -> Path:
-        return self.ingestion_state_dir or self.millrace_home / "ingestion"
+        return (
+            self.ingestion_state_dir or self.millrace_home / "ingestion"
+        ) / self.millrace_instance
 
     @property
     def raw_partitions(self) -> int:

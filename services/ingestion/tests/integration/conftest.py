@@ -69,7 +69,9 @@ class World:
         await self.broker.producer().send(topic, partition, [record])
 
     def parts(self, tracing: Tracing | None = None, **settings: Any) -> Parts:
-        made = Settings(ingestion_state_dir=self.folder, ingestion_append_seconds=0.3, **settings)
+        made = Settings(
+            ingestion_state_dir=self.folder, **({"ingestion_append_seconds": 0.3} | settings)
+        )
         parts = assemble(made, broker=self.broker, clock=self.clock)
         quick = replace(parts.stream, poll_seconds=0.02, backoff=Backoff(0.001, 0.01))
         return replace(parts, stream=quick, tracing=tracing or parts.tracing)

@@ -26,6 +26,8 @@ from millrace.settings import SERVICES, Settings, load
 from millrace.starting import start_detached
 from millrace.supervisor.control import end_stack, running_stack
 from millrace.web import post
+from millrace_artifacts.keys import TrustedKeys
+from millrace_artifacts.seal import Vault
 from millrace_artifacts.store import ObjectStore
 from millrace_bus.broker import Broker
 from millrace_contracts.catalogue import RAW_TOPIC_PREFIX
@@ -76,8 +78,8 @@ def run(settings: Settings, *, rate: float, limit: int | None) -> int:
             await player.play(messages, rate, bar)
         say("Reading the topics …")
         sent = {message.event_id for message in messages if not message.is_label}
-        store = ObjectStore(settings.objects)
-        outcome = await outcome_of(broker, pipeline, sent, store)
+        vault = Vault(ObjectStore(settings.objects), TrustedKeys(settings.trusted_keys))
+        outcome = await outcome_of(broker, pipeline, sent, vault)
         await _refuse_broken_trace(settings, outcome)
         return outcome
 

@@ -8,17 +8,21 @@ from millrace.demo.figures import Scored, mean_error
 from millrace.feed import Happening
 from millrace_artifacts.artifact import read_artifact
 from millrace_artifacts.scorer import Scorer, load_scorer
-from millrace_artifacts.store import ObjectStore
+from millrace_artifacts.seal import Seal, Statement, Vault
 from millrace_kernel.pipeline import Pipeline
 
 
-def first_scorer(promotions: Sequence[Happening], store: ObjectStore) -> Scorer | None:
+def first_scorer(promotions: Sequence[Happening], vault: Vault) -> Scorer | None:
     """The model of the first promotion; None when there was none. Raises ArtifactError."""
     first = min(promotions, key=lambda each: int(each.fields["epoch"]), default=None)
     if first is None:
         return None
-    content = store.get(first.fields["artifact_uri"], first.fields["artifact_sha256"])
-    return load_scorer(read_artifact(content))
+    told = first.fields
+    statement = Statement(
+        told["pipeline"], told["pipeline_version"], told["run_id"], told["artifact_sha256"]
+    )
+    seal = Seal(told["signing_key_id"], told["artifact_signature"])
+    return load_scorer(read_artifact(vault.open(told["artifact_uri"], statement, seal)))
 
 
 def frozen_error(

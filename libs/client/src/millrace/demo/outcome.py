@@ -14,7 +14,7 @@ from millrace.errors import ClientError
 from millrace.feed import Happening, read_all
 from millrace.output import number
 from millrace_artifacts.errors import ArtifactError
-from millrace_artifacts.store import ObjectStore
+from millrace_artifacts.seal import Vault
 from millrace_bus.broker import Broker
 from millrace_contracts.catalogue import PACKAGE
 from millrace_kernel.pipeline import Pipeline
@@ -69,7 +69,7 @@ class Outcome:
 
 
 async def outcome_of(
-    broker: Broker, pipeline: Pipeline, sent: Collection[str], store: ObjectStore
+    broker: Broker, pipeline: Pipeline, sent: Collection[str], vault: Vault
 ) -> Outcome:
     """Read the topics from their beginning, as any reader may, with the reader's fence."""
     happenings = figures.fenced(await read_all(broker, [f"{PACKAGE}.{t}" for t in _TYPES]))
@@ -80,7 +80,7 @@ async def outcome_of(
         counts=figures.counts_of(heard, sent),
         compared=len(scored),
         mae_loop=figures.mean_error((each.answer, each.label) for each in scored),
-        mae_frozen=_frozen(heard, pipeline, scored, store),
+        mae_frozen=_frozen(heard, pipeline, scored, vault),
         serving=figures.median_and_worst([each.seconds for each in servings]),
         serving_less_fit=figures.median_and_worst([each.less_fit_seconds for each in servings]),
         trace_id=figures.whole_loop_trace(heard),
@@ -116,10 +116,10 @@ def _frozen(
     heard: Mapping[str, Sequence[Happening]],
     pipeline: Pipeline,
     scored: Sequence[figures.Scored],
-    store: ObjectStore,
+    vault: Vault,
 ) -> float:
     try:
-        scorer = first_scorer(heard.get("ModelPromoted", ()), store)
+        scorer = first_scorer(heard.get("ModelPromoted", ()), vault)
     except ArtifactError as error:
         raise ClientError(f"the first model can't be loaded to compare with: {error}") from error
     if scorer is None:

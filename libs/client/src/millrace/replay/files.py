@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from pathlib import Path
@@ -95,6 +96,6 @@ def _first(rows: Iterator[Row], limit: int | None) -> list[Row]:
             if limit is not None and len(found) >= limit:
                 break
             found.append(row)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise ClientError(f"a row after {len(found)} can't be read: {error}") from None
     return found

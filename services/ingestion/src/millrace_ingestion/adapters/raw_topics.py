@@ -3,28 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
-from millrace_bus.broker import Broker, Producer
+from millrace_bus.broker import Broker, Producer, TopicPartition
 from millrace_bus.outputs import by_partition
 from millrace_bus.retry import Backoff
 from millrace_contracts.message import Outgoing
-from millrace_ingestion.application.ports import RawRow
+from millrace_ingestion.application.ports import ROW_BYTES, NotAcknowledgedError, RawRow
 from millrace_kernel.errors import TransientError
 
 logger = logging.getLogger(__name__)
-
-
-class NotAcknowledgedError(TransientError):
-    """The broker has not acknowledged in time. The rows may be there or not: sent again, they count once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long and how much may wait for the broker before senders are told to come again."""
-
-    seconds: float = 5.0
-    waiting_bytes: int = 64_000_000
 
 
 class BrokerRawTopics:
@@ -33,18 +20,19 @@ class BrokerRawTopics:
     def __init__(
         self,
         broker: Broker,
-        patience: Patience,
+        patience_seconds: float,
         chance: Callable[[], float],
         backoff: Backoff | None = None,
     ) -> None:
         self.ready = asyncio.Event()
         self._broker = broker
-        self._patience = patience
+        self._patience_seconds = patience_seconds
         self._chance = chance
         self._backoff = backoff or Backoff()
         self._producer: Producer | None = None
         self._failed = asyncio.Event()
-        self._waiting_bytes = 0
+        self.late_bytes = 0
+        """Memory that rows hold whose senders have been told that it takes too long."""
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -63,15 +51,15 @@ class BrokerRawTopics:
                 await asyncio.sleep(delay)
 
     async def append(self, topic: str, rows: Sequence[RawRow]) -> None:
-        size = sum(len(row.value) for row in rows)
-        if self._waiting_bytes and self._waiting_bytes + size > self._patience.waiting_bytes:
-            raise NotAcknowledgedError("too much waits for the broker already; send again later")
-        self._waiting_bytes += size
-        appending = asyncio.ensure_future(self._append(topic, rows))
-        appending.add_done_callback(lambda done: self._ended(done, size))
-        done, _ = await asyncio.wait({appending}, timeout=self._patience.seconds)
-        if not done:
-            raise self._late()
+        acknowledged: set[int] = set()
+        appending = asyncio.ensure_future(self._append(topic, rows, acknowledged))
+        try:
+            await asyncio.wait({appending}, timeout=self._patience_seconds)
+        finally:
+            if not appending.done():
+                self._goes_on_late(appending, sum(len(row.value) + ROW_BYTES for row in rows))
+        if not appending.done():
+            raise self._late(acknowledged)
         await appending
 
     async def _session(self) -> None:
@@ -88,37 +76,51 @@ class BrokerRawTopics:
             self.ready.clear()
             await producer.stop()
 
-    async def _append(self, topic: str, rows: Iterable[RawRow]) -> None:
+    async def _append(self, topic: str, rows: Sequence[RawRow], acknowledged: set[int]) -> None:
+        """Adds the index of each row that the broker has to `acknowledged`, as it is told so."""
         producer = await self._there()
         outgoing = [
             Outgoing(topic, row.key.encode(), row.value, list(row.headers.items())) for row in rows
         ]
+        indexes = {id(message): index for index, message in enumerate(outgoing)}
         placed = await by_partition(
             producer, outgoing
         )  # a topic that is not there is no failure of the producer
-        sends = (
-            producer.send(place.topic, place.partition, part) for place, part in placed.items()
-        )
+
+        async def send(place: TopicPartition, part: Sequence[Outgoing]) -> None:
+            await producer.send(place.topic, place.partition, part)
+            acknowledged.update(indexes[id(message)] for message in part)
+
+        sends = (send(place, part) for place, part in placed.items())
         for outcome in await asyncio.gather(*sends, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 self._failed.set()
+                if isinstance(outcome, TransientError):
+                    raise NotAcknowledgedError(str(outcome), sorted(acknowledged)) from outcome
                 raise outcome
 
     async def _there(self) -> Producer:
         try:
-            async with asyncio.timeout(self._patience.seconds):
+            async with asyncio.timeout(self._patience_seconds):
                 while self._producer is None:
                     await self.ready.wait()
                 return self._producer
         except TimeoutError:
             raise self._late() from None
 
-    def _late(self) -> NotAcknowledgedError:
+    def _late(self, acknowledged: Iterable[int] = ()) -> NotAcknowledgedError:
         return NotAcknowledgedError(
-            f"the broker has not acknowledged within {self._patience.seconds:g} s; send again"
+            f"the broker has not acknowledged within {self._patience_seconds:g} s; send again",
+            sorted(acknowledged),
         )
 
-    def _ended(self, appending: asyncio.Future[None], size: int) -> None:
-        self._waiting_bytes -= size
-        if not appending.cancelled():
-            appending.exception()  # whoever waited longer than their patience has been answered already
+    def _goes_on_late(self, appending: asyncio.Future[None], size: int) -> None:
+        """Whoever waited longer than their patience has been answered; the rows are still the producer's."""
+
+        def ended(done: asyncio.Future[None]) -> None:
+            self.late_bytes -= size
+            if not done.cancelled():
+                done.exception()
+
+        self.late_bytes += size
+        appending.add_done_callback(ended)

@@ -6,25 +6,31 @@ So there is one path in: what came over HTTP is read, counted and dead-lettered 
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from millrace_ingestion.application.admission import Admission, Fault, RowProblem, admit
+from millrace_ingestion.application.admission import Fault, RowProblem, admit
 from millrace_ingestion.application.admission import Request as Rows
+from millrace_ingestion.application.overload import Held, OverloadedError
+from millrace_ingestion.application.ports import ROW_BYTES, NotAcknowledgedError
 from millrace_ingestion.bootstrap import NAME, Parts
 from millrace_ingestion.domain.problems import UnreadableError
 from millrace_ingestion.domain.validation import Rules
 from millrace_kernel.errors import TransientError
 from millrace_kernel.time import Instant, rfc3339
-from millrace_service.http import create_app, problem
+from millrace_service.http import RETRY_AFTER_SECONDS, create_app, problem
 
 MAX_REQUEST_BYTES = 16_000_000
+MAX_ROWS = 20_000  # of one request: the smallest rows cost many times their bytes
 JSON, NDJSON = "application/json", "application/x-ndjson"
 CLOUDEVENT, CLOUDEVENTS = "application/cloudevents+json", "application/cloudevents-batch+json"
 
+T = TypeVar("T")
+
 _MOST_PROBLEMS = 100
+_LONGEST_NUMBER = 20
 _INLINE_BYTES = (
     20_000  # checked in the event loop; more in a thread, so that others are answered meanwhile
 )
@@ -53,7 +59,14 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     413: {"description": "A row or the request is too large; nothing was appended"},
     415: {"description": "Another content type"},
     422: {"description": "A row is against the pipeline's rules; nothing was appended"},
-    503: {"description": "The broker is away; send again"},
+    429: {
+        "description": "The broker or the reader of the raw topic is behind; nothing was appended, send again after "
+        "Retry-After seconds"
+    },
+    503: {
+        "description": "The broker is away or has not acknowledged all rows in time; `accepted_rows` lists those that it "
+        "has (counted from 0, blank lines not counted). Send the others again: one that has arrived counts once"
+    },
 }
 
 
@@ -83,9 +96,7 @@ def app(parts: Parts, is_ready: Callable[[], bool]) -> FastAPI:
             raise NotReadyError("the pipelines have not been read from the broker yet; send again")
         raise RefusedRequestError(_unknown(pipeline, parts.pipelines.names))
 
-    @made.exception_handler(RefusedRequestError)
-    async def refused(request: Request, error: RefusedRequestError) -> JSONResponse:  # noqa: ARG001  FastAPI's signature
-        return error.answer
+    _answer_errors(made, parts)
 
     @made.post(
         "/v1/pipelines/{pipeline}/events",
@@ -112,24 +123,59 @@ def app(parts: Parts, is_ready: Callable[[], bool]) -> FastAPI:
     return made
 
 
+def _answer_errors(made: FastAPI, parts: Parts) -> None:
+    @made.exception_handler(RefusedRequestError)
+    async def refused(request: Request, error: RefusedRequestError) -> JSONResponse:  # noqa: ARG001  FastAPI's signature
+        return error.answer
+
+    @made.exception_handler(OverloadedError)
+    async def overloaded(request: Request, error: OverloadedError) -> JSONResponse:  # noqa: ARG001  FastAPI's signature
+        parts.gate_metrics.refused[error.reason].inc()
+        answer = problem(429, "Overloaded", str(error), reason=error.reason)
+        answer.headers["Retry-After"] = str(error.seconds)
+        return answer
+
+    @made.exception_handler(NotAcknowledgedError)
+    async def not_acknowledged(request: Request, error: NotAcknowledgedError) -> JSONResponse:  # noqa: ARG001  FastAPI's signature
+        rows = error.acknowledged
+        answer = problem(
+            503, "NotAcknowledged", str(error), accepted=len(rows), accepted_rows=list(rows)
+        )
+        answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return answer
+
+
 async def _accept(
     parts: Parts, target: tuple[Rules, str], request: Request, *, labels_only: bool
 ) -> Response:
     rules, topic = target
     media_type = _media_type(request.headers)
-    body = await _body(request)
-    recorded_at = parts.clock.now()
-    headers = _headers(media_type, recorded_at, request.headers)
+    with parts.gate.request(topic, _announced_bytes(request.headers)) as held:
+        body = await _body(request, held)
+        recorded_at = parts.clock.now()
+        headers = _headers(media_type, recorded_at, request.headers)
+        values = await _where_it_fits(len(body), lambda: _split(parts, media_type, body))
+        held.add(len(values) * ROW_BYTES + len(body))
+        rows = Rows(values, headers, recorded_at, labels_only)
+        admission = await _where_it_fits(
+            len(body), lambda: admit(rules, rows, parts.read_submission)
+        )
+        if admission.problems:
+            raise RefusedRequestError(_refusal(admission.problems))
+        await parts.raw_topics.append(topic, admission.rows)
+        return JSONResponse({"accepted": len(admission.rows)}, status_code=202)
 
-    def check() -> Admission:
-        rows = Rows(_split(parts, media_type, body), headers, recorded_at, labels_only)
-        return admit(rules, rows, parts.read_submission)
 
-    admission = check() if len(body) <= _INLINE_BYTES else await asyncio.to_thread(check)
-    if admission.problems:
-        raise RefusedRequestError(_refusal(admission.problems))
-    await parts.raw_topics.append(topic, admission.rows)
-    return JSONResponse({"accepted": len(admission.rows)}, status_code=202)
+async def _where_it_fits(size: int, work: Callable[[], T]) -> T:
+    """In the event loop, or for so many bytes in a thread."""
+    return work() if size <= _INLINE_BYTES else await asyncio.to_thread(work)
+
+
+def _announced_bytes(headers: Mapping[str, str]) -> int:
+    """What the body will have at least, as far as it is taken."""
+    announced = headers.get("content-length", "0")
+    is_number = announced.isdecimal() and len(announced) < _LONGEST_NUMBER
+    return min(int(announced), MAX_REQUEST_BYTES) if is_number else 0
 
 
 def _unknown(pipeline: str, known: list[str]) -> JSONResponse:
@@ -151,7 +197,7 @@ def _media_type(headers: Mapping[str, str]) -> str:
     return media_type
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, held: Held) -> bytes:
     """The whole body, read no further than it may be long."""
     chunks, size = [], 0
     async for chunk in request.stream():
@@ -159,6 +205,7 @@ async def _body(request: Request) -> bytes:
         if size > MAX_REQUEST_BYTES:
             detail = f"the request has more than {MAX_REQUEST_BYTES} bytes; send it in parts"
             raise RefusedRequestError(problem(413, "TooLarge", detail, problems=[]))
+        held.add(len(chunk))
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -166,6 +213,8 @@ async def _body(request: Request) -> bytes:
 def _split(parts: Parts, media_type: str, body: bytes) -> Sequence[bytes]:
     """The rows of a request, byte for byte. Raises RefusedRequestError when there are none."""
     if media_type == NDJSON:
+        if body.count(b"\n") > 2 * MAX_ROWS:  # blank ones, too
+            raise RefusedRequestError(_too_many_rows())
         rows = [line for line in body.split(b"\n") if line.strip()]
     elif media_type == CLOUDEVENTS:
         rows = _elements(parts, body)
@@ -173,7 +222,14 @@ def _split(parts: Parts, media_type: str, body: bytes) -> Sequence[bytes]:
         return [body]
     if not rows:
         raise RefusedRequestError(_unreadable("the body holds no rows", "send at least one"))
+    if len(rows) > MAX_ROWS:
+        raise RefusedRequestError(_too_many_rows())
     return rows
+
+
+def _too_many_rows() -> JSONResponse:
+    detail = f"the request has more than {MAX_ROWS} rows; send it in parts"
+    return problem(413, "TooLarge", detail, problems=[])
 
 
 def _elements(parts: Parts, body: bytes) -> list[bytes]:

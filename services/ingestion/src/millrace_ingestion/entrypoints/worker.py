@@ -22,12 +22,14 @@ class NobodyReadsError(TransientError):
 
 
 def components(parts: Parts) -> list[Component]:
-    """What works in one process: the reader of raw topics, the follower that tells it which, the writer for HTTP."""
+    """What works in one process: the reader of raw topics, the follower that tells it which, the writer for HTTP, and
+    the watch that tells HTTP when the reader is too far behind."""
     worker = parts.worker(process_raw(parts))
     created_with = parts.settings.raw_partitions if parts.settings.kafka_create_topics else None
     subscription = Subscription(parts.pipelines, parts.broker, worker, created_with)
     follower = parts.follower(fold_into(parts.pipelines), subscription.renew)
-    return [follower, worker, parts.raw_topics]
+    watch = parts.watch(lambda: worker.positions)
+    return [follower, worker, parts.raw_topics, watch]
 
 
 def process_raw(parts: Parts) -> Process:

@@ -1,0 +1,117 @@
+"""A Faust application that reaches Kafka as the services do, and commits only what was handled."""
+
+import logging
+import ssl
+from collections.abc import Sequence
+from typing import Any
+from zlib import crc32
+
+import faust
+from faust.types.auth import CredentialsT
+from typing_extensions import override
+
+from millrace_bus.kafka import MAX_REQUEST_BYTES, KafkaSettings
+from millrace_service.settings import PlatformSettings
+from millrace_telemetry.exporting import tracing
+from millrace_telemetry.tracing import Tracing
+
+# No environment variable begins with it: the platform's settings count, under the names that its services know.
+_NO_ENVIRONMENT = "MILLRACE_NO_FAUST_SETTING_"
+
+
+class HandledEvent(faust.Event):
+    """An event whose offset counts when it was handled, and not before.
+
+    Faust itself also acknowledges what it skips during a rebalance and what an agent failed at; both would be lost.
+    """
+
+    @override
+    def ack(self) -> bool:
+        return False
+
+    def handled(self) -> bool:
+        """Let the group's offset move past this event."""
+        return super().ack()
+
+
+class Application(faust.App):
+    """A `faust.App` with the platform's settings and tracing."""
+
+    def __init__(self, name: str, platform: PlatformSettings, **options: Any) -> None:  # noqa: ANN401  Faust's settings
+        self.platform = platform
+        self.tracing: Tracing = tracing(
+            name,
+            platform.otel_traces_exporter,
+            zipkin_endpoint=platform.otel_exporter_zipkin_endpoint,
+            sampling_ratio=platform.otel_traces_sampler_arg,
+        )
+        (platform.millrace_home / "agents" / name).mkdir(parents=True, exist_ok=True)
+        super().__init__(name, **(_defaults(name, platform) | options))
+
+
+def application(
+    name: str,
+    *,
+    platform: PlatformSettings | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Application:
+    """An application named `name`: its consumer group, and the beginning of its changelogs' names.
+
+    Kafka is found by the environment variables that the services read (`KAFKA_BOOTSTRAP_SERVERS`, ...; see
+    docs/settings.md), tables are kept under `<MILLRACE_HOME>/agents/<name>`. `options` are Faust's own and win.
+    """
+    if platform is None:
+        settings: Any = PlatformSettings  # every field has a default, which its type does not say
+        platform = settings()
+    logging.getLogger("faust").setLevel(logging.WARNING)
+    return Application(name, platform, **options)
+
+
+def by_key(key: bytes | None, partitions: Sequence[int], _available: Sequence[int]) -> int:
+    """CRC-32 as everywhere on the platform, so that an entity's records meet in one partition."""
+    return partitions[crc32(key or b"") % len(partitions)]
+
+
+def _defaults(name: str, platform: PlatformSettings) -> dict[str, Any]:
+    kafka = platform.kafka(name)
+    session = kafka.session_timeout_seconds
+    return {
+        "broker": _servers(kafka),
+        "broker_client_id": kafka.client_id,
+        "broker_credentials": _credentials(kafka),
+        "broker_session_timeout": session,
+        "broker_heartbeat_interval": session / 4,
+        "broker_request_timeout": max(kafka.request_timeout_seconds, 2 * session),
+        "producer_acks": -1,
+        "producer_compression_type": kafka.compression,
+        "producer_max_request_size": MAX_REQUEST_BYTES,
+        "producer_partitioner": by_key,
+        "topic_replication_factor": kafka.replication_factor,
+        "topic_disable_leader": True,
+        "store": "rocksdb://",
+        "datadir": platform.millrace_home.resolve() / "agents" / name,
+        "Event": HandledEvent,
+        "cython_optimizations": False,  # they acknowledge past `Event.ack`
+        "autodiscover": False,
+        "web_enabled": False,
+        "env_prefix": _NO_ENVIRONMENT,
+    }
+
+
+def _servers(kafka: KafkaSettings) -> str:
+    servers = kafka.bootstrap_servers.split(",")
+    return ";".join(f"kafka://{server.strip()}" for server in servers)
+
+
+def _credentials(kafka: KafkaSettings) -> CredentialsT | None:
+    """The bus's security arguments, which are aiokafka's, in Faust's words."""
+    security = kafka.security
+    context: ssl.SSLContext | None = security.get("ssl_context")
+    if str(security.get("security_protocol", "")).startswith("SASL"):
+        return faust.SASLCredentials(
+            mechanism=security["sasl_mechanism"],
+            username=security["sasl_plain_username"],
+            password=security["sasl_plain_password"],
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context)
