@@ -93,8 +93,11 @@ def test_a_model_that_does_not_answer_its_examples_is_refused(an_artifact):
 
 def test_what_onnx_runtime_refuses_is_unreadable(an_artifact):
     artifact = an_artifact()
-    with pytest.raises(UnreadableArtifactError, match="ONNX Runtime"):
+    with pytest.raises(UnreadableArtifactError, match="not an ONNX model"):
         load_scorer(replace(artifact, model=replace(artifact.model, onnx=b"no model")))
+    unknown = artifact.model.onnx.replace(b"intercept", b"somewhere", 1)
+    with pytest.raises(UnreadableArtifactError, match="ONNX Runtime"):
+        load_scorer(replace(artifact, model=replace(artifact.model, onnx=unknown)))
 
 
 def test_a_model_of_another_width_than_its_signature_is_refused(an_artifact, softmax_of):

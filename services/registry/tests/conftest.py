@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 
@@ -57,6 +58,8 @@ def make_training(number=1, **changes) -> TrainingCompleted:
         parameters_json='{"max_depth":3}',
         artifact_uri=f"file:///objects/{number}",
         artifact_sha256=f"{number:064x}",
+        artifact_signature=b"signed",
+        signing_key_id="trusted",
         dataset_uri=f"file:///datasets/{number}",
         dataset_sha256=f"{number:064x}",
         train_rows=900,
@@ -73,6 +76,11 @@ def make_training(number=1, **changes) -> TrainingCompleted:
         at=NOON,
     )
     return replace(training, **changes)
+
+
+class FakeSeals:
+    def problem(self, training):
+        return "" if training.signing_key_id == "trusted" else f"{training.run_id} is not signed"
 
 
 class FakePipelines:
@@ -144,7 +152,7 @@ class World:
                 outcome = handlers.on_pause(event, self.pipelines, self.versions) or ()
             case _:
                 handler = {
-                    TrainingCompleted: handlers.on_training_completed,
+                    TrainingCompleted: partial(handlers.on_training_completed, seals=FakeSeals()),
                     ApprovePromotion: handlers.on_approve,
                     RejectPromotion: handlers.on_reject,
                     RollBack: handlers.on_roll_back,

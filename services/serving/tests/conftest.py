@@ -58,6 +58,9 @@ def champion_of(
         epoch=epoch,
         artifact_uri=f"memory://{pipeline}/{version}",
         artifact_sha256=f"{version:064x}",
+        run_id=f"run-{version}",
+        artifact_signature=b"",
+        signing_key_id="",
     )
 
 

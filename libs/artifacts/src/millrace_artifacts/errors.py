@@ -4,8 +4,10 @@ PermanentError
 ├── ArtifactError
 │   ├── UnreadableArtifactError   not an artifact, or not one of this format
 │   ├── InvalidSignatureError     columns, vocabularies and classes that do not fit together
+│   ├── UntrustedArtifactError    nobody trusted has signed it, or for something else
 │   ├── WrongColumnsError         rows that do not have the signature's columns
 │   └── ExamplesDifferError       the model does not answer its own examples as it did when it was written
+├── KeyFileError                  a file that should hold a key, and holds none that may be used
 ├── DigestMismatchError           the object is not the one that was announced
 ├── ObjectConflictError           another object has this key already
 └── ForeignUriError               the URI or key is not one of this store
@@ -23,6 +25,14 @@ class ArtifactError(PermanentError):
 
 class UnreadableArtifactError(ArtifactError):
     """These bytes are not an artifact that this version can read."""
+
+
+class UntrustedArtifactError(ArtifactError):
+    """No trusted key has signed this artifact for this pipeline and run."""
+
+
+class KeyFileError(PermanentError):
+    """A file that should hold a key holds none, or others may read or change it."""
 
 
 class InvalidSignatureError(ArtifactError):

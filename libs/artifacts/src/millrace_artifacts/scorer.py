@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from millrace_artifacts.artifact import Artifact, Example, Model, Runtime
-from millrace_artifacts.errors import ExamplesDifferError, UnreadableArtifactError
+from millrace_artifacts.errors import ArtifactError, ExamplesDifferError, UnreadableArtifactError
+from millrace_artifacts.inspection import inspect_onnx
 from millrace_artifacts.signature import Encoder, Matrix, Numbers, Signature
 from millrace_kernel.pipeline import LabelKind
 
@@ -63,7 +64,12 @@ def load_scorer(artifact: Artifact) -> Scorer:
     than it did when it was written: then another library version, or a damaged file, would answer users wrongly.
     """
     scorer = scorer_of(artifact.model)
-    _check_examples(scorer, artifact.examples)
+    try:
+        _check_examples(scorer, artifact.examples)
+    except ArtifactError:
+        raise
+    except Exception as error:  # whatever its library raises when it answers for the first time
+        raise UnreadableArtifactError(f"the model can't answer its examples: {error}") from error
     return scorer
 
 
@@ -80,8 +86,10 @@ def as_scores(signature: Signature, raw: Numbers) -> Scores:
         case LabelKind.REGRESSION:
             return Scores(answers[:, 0], None)
         case LabelKind.BINARY:
-            positive = answers[:, -1]
-            return Scores(positive, np.column_stack([1.0 - positive, positive]))
+            both = np.empty((len(answers), 2))
+            both[:, 1] = answers[:, -1]
+            np.subtract(1.0, both[:, 1], out=both[:, 0])
+            return Scores(both[:, 1], both)
         case LabelKind.MULTICLASS:
             return Scores(np.argmax(answers, axis=1).astype(np.float64), answers)
 
@@ -104,6 +112,7 @@ def onnx_run(content: bytes, width: int) -> Run:
 
     Raises UnreadableArtifactError for a model that is none, or that eats something else.
     """
+    inspect_onnx(content, width)
     # here, not above: a process that only writes artifacts or reads their manifests needs no ONNX Runtime
     onnxruntime = importlib.import_module("onnxruntime")
     state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
@@ -114,6 +123,7 @@ def onnx_run(content: bytes, width: int) -> Run:
         state.InvalidProtobuf,
         state.NotImplemented,
         state.RuntimeException,
+        UnicodeDecodeError,  # it quotes a name of the file in what it would say
     )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -126,6 +136,8 @@ def onnx_run(content: bytes, width: int) -> Run:
         ) from error
     if [each.shape[-1] for each in session.get_inputs()] != [width]:
         raise UnreadableArtifactError(f"the ONNX model does not eat one matrix of {width} columns")
+    if not session.get_outputs():
+        raise UnreadableArtifactError("the ONNX model gives no answer")
     source, answer = session.get_inputs()[0].name, session.get_outputs()[-1].name
 
     def run(matrix: Matrix) -> Any:  # noqa: ANN401 - onnxruntime is not typed

@@ -124,7 +124,8 @@ class Encoder:
         rows = self._checked_rows(numbers, categories)
         matrix = np.empty((rows, self.signature.width), dtype=np.float32)
         width = len(self.signature.numbers)
-        np.clip(numbers, -_LARGEST, _LARGEST, out=matrix[:, :width], casting="same_kind")
+        # np.clip does the same in three times the time, which counts for a single row
+        np.maximum(np.minimum(numbers, _LARGEST), -_LARGEST, out=matrix[:, :width])
         if not self.signature.categories:
             return matrix
         if self.signature.encoding is Encoding.ORDINAL:
@@ -143,7 +144,7 @@ class Encoder:
             raise WrongColumnsError(
                 f"{numbers.shape[0]} rows of numbers, but {len(categories)} rows of categories"
             )
-        if any(len(row) != len(signature.categories) for row in categories):
+        if categories and set(map(len, categories)) != {len(signature.categories)}:
             raise WrongColumnsError(
                 f"a row does not have the {len(signature.categories)} categories of the model: {signature.categories}"
             )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from millrace_artifacts.keys import TrustedKeys
 from millrace_bus.broker import Broker
 from millrace_bus.sql import Database
 from millrace_bus.unit import SqlHandler, inject
@@ -12,10 +13,12 @@ from millrace_kernel.clock import SystemClock
 from millrace_kernel.time import Clock
 from millrace_registry.adapters import migrations
 from millrace_registry.adapters.commands import BusCommands
+from millrace_registry.adapters.seals import SignedSeals
 from millrace_registry.adapters.sql import SqlPipelines, SqlVersions
 from millrace_registry.adapters.views import SqlViews
 from millrace_registry.adapters.wire import WIRE
 from millrace_registry.application import handlers
+from millrace_registry.application.ports import Seals
 from millrace_registry.application.views import Views
 from millrace_registry.domain.events import (
     ApplyPipeline,
@@ -35,15 +38,18 @@ NAME = "registry"
 MIGRATIONS = Path(migrations.__file__).parent
 
 _BOTH = {"pipelines": SqlPipelines, "versions": SqlVersions}
-HANDLERS: Mapping[type, SqlHandler] = {
-    ApplyPipeline: inject(handlers.on_apply, pipelines=SqlPipelines),
-    TrainingCompleted: inject(handlers.on_training_completed, **_BOTH),
-    ApprovePromotion: inject(handlers.on_approve, **_BOTH),
-    RejectPromotion: inject(handlers.on_reject, **_BOTH),
-    RollBack: inject(handlers.on_roll_back, **_BOTH),
-    PausePipeline: inject(handlers.on_pause, **_BOTH),
-    DeploymentFailed: inject(handlers.on_deployment_failed, **_BOTH),
-}
+
+
+def handlers_with(seals: Seals) -> Mapping[type, SqlHandler]:
+    return {
+        ApplyPipeline: inject(handlers.on_apply, pipelines=SqlPipelines),
+        TrainingCompleted: inject(handlers.on_training_completed, **_BOTH, seals=lambda _: seals),
+        ApprovePromotion: inject(handlers.on_approve, **_BOTH),
+        RejectPromotion: inject(handlers.on_reject, **_BOTH),
+        RollBack: inject(handlers.on_roll_back, **_BOTH),
+        PausePipeline: inject(handlers.on_pause, **_BOTH),
+        DeploymentFailed: inject(handlers.on_deployment_failed, **_BOTH),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,7 @@ def assemble(
         clock=clock or SystemClock(),
         database=database,
         wire=WIRE,
-        handlers=HANDLERS,
+        handlers=handlers_with(SignedSeals(TrustedKeys(settings.trusted_keys))),
         views=SqlViews(database),
         commands=BusCommands(broker, traces),
         chance=chance,

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from sqlalchemy import select
 
+from millrace_artifacts.keys import SigningKey
+from millrace_artifacts.seal import Statement, sealed
 from millrace_bus import tables as bus
 from millrace_bus.broker import TopicPartition
 from millrace_bus.outputs import Outputs
@@ -30,6 +33,7 @@ from millrace_testkit.clock import FixedClock
 from millrace_testkit.eventually import eventually, running
 from millrace_testkit.memory import MemoryBroker
 
+TRAINING_KEY = SigningKey.made()
 NOON = Instant(1_764_000_000_000_000)
 TOPICS = {
     "training": (training_pb2.TrainingCompleted,),
@@ -138,9 +142,12 @@ class Registry:
         return response.json()
 
 
-def assembled(url: str, broker: MemoryBroker) -> Parts:
+def assembled(url: str, broker: MemoryBroker, home: Path) -> Parts:
     return assemble(
-        Settings(registry_database_url=url), broker, chance=lambda: 0.5, clock=FixedClock(NOON)
+        Settings(registry_database_url=url, millrace_home=home),
+        broker,
+        chance=lambda: 0.5,
+        clock=FixedClock(NOON),
     )
 
 
@@ -160,8 +167,10 @@ async def broker() -> MemoryBroker:
 
 
 @pytest.fixture
-async def registry(database_url: str, broker: MemoryBroker) -> AsyncIterator[Registry]:
-    made = registry_of(assembled(database_url, broker), broker)
+async def registry(
+    database_url: str, broker: MemoryBroker, tmp_path: Path
+) -> AsyncIterator[Registry]:
+    made = registry_of(assembled(database_url, broker, tmp_path), broker)
     async with running(made.worker), made.client:
         yield made
     # a thread that was reading when the worker was cancelled gives its connection back first
@@ -170,9 +179,9 @@ async def registry(database_url: str, broker: MemoryBroker) -> AsyncIterator[Reg
 
 
 @pytest.fixture
-def second_registry(database_url: str, broker: MemoryBroker):
+def second_registry(database_url: str, broker: MemoryBroker, tmp_path: Path):
     """Another process on the same database and topics, not yet running."""
-    made = registry_of(assembled(database_url, broker), broker)
+    made = registry_of(assembled(database_url, broker, tmp_path), broker)
     yield made
     made.parts.database.close()
 
@@ -211,7 +220,22 @@ def completed(number: int = 1, **changes: Any) -> training_pb2.TrainingCompleted
         "cpu_seconds": 2.5,
         "as_of_us": NOON,
     }
-    return training_pb2.TrainingCompleted(**{**given, **changes})
+    proto = training_pb2.TrainingCompleted(**{**given, **changes})
+    statement = Statement(
+        proto.pipeline, proto.pipeline_version, proto.run_id, proto.artifact_sha256
+    )
+    seal = sealed(statement, TRAINING_KEY)
+    proto.artifact_signature, proto.signing_key_id = seal.signature, seal.key_id
+    return proto
+
+
+@pytest.fixture(autouse=True)
+def trusted(tmp_path) -> Path:
+    """Where training's key is trusted."""
+    folder = tmp_path / "keys" / "trusted"
+    folder.mkdir(parents=True)
+    (folder / "training.pem").write_bytes(TRAINING_KEY.public_pem)
+    return folder
 
 
 @pytest.fixture(name="completed")

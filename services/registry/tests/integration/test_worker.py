@@ -42,6 +42,41 @@ async def test_a_candidate_becomes_the_champion_with_all_that_others_need(applie
     assert promoted.verdicts[0].gate == "mae <= 100"
 
 
+async def test_the_signature_goes_on_to_whoever_loads_the_model(applied, completed):
+    first, second = completed(1), completed(2)
+    applied.say(first)
+    applied.say(second)
+    await applied.settled()
+    applied.say(RollBack(pipeline="bikes", version=1, actor="ada", reason="why not"))
+    await applied.settled()
+
+    for told in applied.heard():
+        given = {1: first, 2: second}[told.version]
+        assert (told.artifact_signature, told.signing_key_id) == (
+            given.artifact_signature,
+            given.signing_key_id,
+        )
+        assert (told.pipeline_version, told.run_id) == (given.pipeline_version, given.run_id)
+    kinds = [type(told).__name__ for told in applied.heard()]
+    assert kinds[-1] == "ModelRolledBack"
+
+
+async def test_a_candidate_that_nobody_trusted_has_signed_is_not_registered(applied, completed):
+    unsigned, forged, good = completed(1), completed(2), completed(3)
+    unsigned.ClearField("artifact_signature")
+    forged.artifact_sha256 = "ef" * 32
+    for candidate in (unsigned, forged, good):
+        applied.say(candidate)
+    await applied.settled()
+
+    first, second, registered, *_ = applied.heard()
+    assert [(one.version, one.run_id) for one in (first, second)] == [(0, "run-1"), (0, "run-2")]
+    assert "is not signed" in first.reason
+    assert "was changed after signing" in second.reason
+    assert (type(registered).__name__, registered.version) == ("ModelRegistered", 1)
+    assert (await applied.get("/bikes/models/1"))["signing_key_id"] == good.signing_key_id
+
+
 async def test_what_it_says_carries_the_causal_chain(applied, completed):
     cause = applied.say(completed(1))
     await applied.settled()

@@ -37,6 +37,18 @@ class TestACandidate:
         assert [verdict.passed for verdict in promoted.verdicts] == [True, True]
         assert (world.models.champion, world.models.stages[1]) == (1, Stage.CHAMPION)
 
+    def test_that_nobody_trusted_has_signed_is_not_registered_and_cannot_be_approved(self, world):
+        world.train(1)
+        before = world.models
+
+        [rejected] = world.train(2, signing_key_id="unknown")
+
+        assert (rejected.version, rejected.run_id) == (0, "run-2")
+        assert rejected.reason == "not registered: run-2 is not signed"
+        assert world.models == before
+        with pytest.raises(UnknownVersionError):
+            world.approve(2)
+
     def test_that_is_better_follows_the_champion(self, world):
         world.train(1)
 

@@ -12,6 +12,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from millrace_artifacts.artifact import Artifact, Learnt, Model, Parity, write_artifact
+from millrace_artifacts.keys import SigningKey, local_key
+from millrace_artifacts.seal import Seal, Statement, sealed
 from millrace_artifacts.signature import BINARY_CLASSES, Encoding, Signature
 from millrace_artifacts.store import ObjectStore, Stored
 from millrace_bus.broker import Producer
@@ -153,28 +155,48 @@ class Bed:
             f"models/v{version}.zip", content or artifact_of(self.pipeline, version)
         )
 
-    async def promote(self, version: int, epoch: int, stored: Stored | None = None) -> None:
+    def sealed(self, version: int, stored: Stored, key: SigningKey | None = None) -> Seal:
+        """As training would sign it, on the same machine."""
+        name, file = self.pipeline.name, self.pipeline.version
+        statement = Statement(name, file, f"run-{version}", stored.sha256)
+        return sealed(statement, key or local_key(self.folder / "keys"))
+
+    async def promote(
+        self,
+        version: int,
+        epoch: int,
+        stored: Stored | None = None,
+        seal: Seal | None = None,
+    ) -> None:
         stored = stored or self.stored(version)
+        seal = seal or self.sealed(version, stored)
         proto = ModelPromoted(
             pipeline=self.pipeline.name,
             pipeline_version=self.pipeline.version,
             version=version,
             epoch=epoch,
+            run_id=f"run-{version}",
             artifact_uri=stored.uri,
             artifact_sha256=stored.sha256,
+            artifact_signature=seal.signature,
+            signing_key_id=seal.key_id,
         )
         await self.send("millrace.models", 0, "ModelPromoted", self.pipeline.name, proto)
 
     async def roll_back(self, version: int, epoch: int, previous: int) -> None:
         stored = self.stored(version)
+        seal = self.sealed(version, stored)
         proto = ModelRolledBack(
             pipeline=self.pipeline.name,
             pipeline_version=self.pipeline.version,
             version=version,
             epoch=epoch,
             previous_version=previous,
+            run_id=f"run-{version}",
             artifact_uri=stored.uri,
             artifact_sha256=stored.sha256,
+            artifact_signature=seal.signature,
+            signing_key_id=seal.key_id,
         )
         await self.send("millrace.models", 0, "ModelRolledBack", self.pipeline.name, proto)
 

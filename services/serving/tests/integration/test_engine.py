@@ -5,6 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from millrace_artifacts.artifact import (
+    Model,
+    Native,
+    NativeFormat,
+    Parity,
+    read_artifact,
+    write_artifact,
+)
+from millrace_artifacts.keys import SigningKey, TrustedKeys, local_key
+from millrace_artifacts.seal import Statement, Vault, sealed
 from millrace_artifacts.store import ObjectStore
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_kernel.pipeline import LabelKind
@@ -27,16 +37,27 @@ class AwayStore(ObjectStore):
 class RealHarness:
     def __init__(self, folder, pipeline, artifact, champion) -> None:
         self.store = AwayStore(f"file://{folder}")
-        self.engine = ArtifactEngine(self.store)
+        self.key = local_key(folder / "keys")
+        self.trusted = folder / "keys" / "trusted"
+        keys = TrustedKeys([self.trusted])
+        self.engine = ArtifactEngine(Vault(self.store, keys))
         self.pipeline, self._artifact, self._champion = pipeline, artifact, champion
 
     def champion(self, version: int, content: bytes | None = None):
         stored = self.store.put(
             f"v{version}.zip", content or self._artifact(self.pipeline, version)
         )
-        return replace(
+        champion = replace(
             self._champion(version, version), artifact_uri=stored.uri, artifact_sha256=stored.sha256
         )
+        return self.signed(champion, self.key)
+
+    def signed(self, champion, key):
+        statement = Statement(
+            champion.pipeline, champion.pipeline_version, champion.run_id, champion.artifact_sha256
+        )
+        seal = sealed(statement, key)
+        return replace(champion, artifact_signature=seal.signature, signing_key_id=seal.key_id)
 
     def broken(self, version: int):
         return self.champion(version, b"broken")
@@ -115,6 +136,49 @@ def test_another_pipelines_artifact_is_refused(real, make_pipeline, make_artifac
     champion = real.champion(1, make_artifact(make_pipeline("taxis"), 1))
 
     with pytest.raises(PermanentError, match="a model of pipeline taxis, not of bikes"):
+        real.engine.load(champion)
+
+
+def test_a_model_that_nobody_trusted_has_signed_is_neither_fetched_nor_read(real, monkeypatch):
+    champion = real.signed(real.champion(1), SigningKey.made())
+    monkeypatch.setattr("millrace_serving.adapters.engine.read_artifact", pytest.fail)
+    monkeypatch.setattr(real.store, "get", pytest.fail)
+
+    with pytest.raises(PermanentError, match="which is not trusted here"):
+        real.engine.load(champion)
+
+
+def test_a_signed_model_of_another_pipeline_cannot_be_swapped_in(real):
+    signed = real.champion(1)
+
+    with pytest.raises(PermanentError, match="was changed after signing"):
+        real.engine.load(replace(signed, pipeline="taxis"))
+
+
+def test_a_key_that_is_taken_away_counts_no_more_and_one_that_is_added_counts_at_once(real):
+    new = SigningKey.made()
+    champion = real.signed(real.champion(1), new)
+    with pytest.raises(PermanentError):
+        real.engine.load(champion)
+
+    (real.trusted / "new.pem").write_bytes(new.public_pem)
+    real.engine.load(champion)
+
+    (real.trusted / "new.pem").unlink()
+    with pytest.raises(PermanentError):
+        real.engine.load(champion)
+
+
+def test_a_model_that_answers_through_xgboost_is_tried_apart_before_it_is_opened_here(
+    real, make_artifact, monkeypatch
+):
+    artifact = read_artifact(make_artifact(real.pipeline, 1))
+    native = Native(NativeFormat.UBJ, b"{no model")
+    model = Model(artifact.signature, Parity(0.5, 1e-4, 10), None, native)
+    champion = real.champion(1, write_artifact(replace(artifact, model=model)))
+    monkeypatch.setattr("millrace_serving.adapters.engine.load_scorer", pytest.fail)
+
+    with pytest.raises(PermanentError, match="process of its own, the model failed: XGBoostError"):
         real.engine.load(champion)
 
 

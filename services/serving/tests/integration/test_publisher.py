@@ -36,7 +36,7 @@ class BusHarness:
         if self.away:
             raise TransientError("away")
 
-    def publisher(self, room: int) -> BusPublisher:
+    def publisher(self, room: int, **more: int) -> BusPublisher:
         return BusPublisher(
             self.broker,
             WIRE,
@@ -45,12 +45,13 @@ class BusHarness:
             chance=lambda: 0.5,
             room=room,
             backoff=Backoff(0.001, 0.01),
+            **more,
         )
 
     @asynccontextmanager
-    async def started(self, room: int) -> AsyncIterator[Publisher]:
+    async def started(self, room: int, **more: int) -> AsyncIterator[Publisher]:
         await ensure_topics(self.broker)
-        publisher = self.publisher(room)
+        publisher = self.publisher(room, **more)
         async with running(publisher):
             yield publisher
 
@@ -204,3 +205,94 @@ async def test_when_it_is_stopped_it_first_sends_what_it_has_and_what_is_expecte
     assert sorted(map(int, harness.written())) == list(range(20))
     with pytest.raises(TransientError, match="stopped"):
         await publisher.publish(predictions([99]))
+
+
+def wide(prediction: PredictionMade, numbers: int = 1_000) -> PredictionMade:
+    """About 32 kB."""
+    vector = replace(prediction.vector, numbers=(1.0,) * numbers)
+    return replace(prediction, vector=vector)
+
+
+def is_refused(publisher: BusPublisher) -> bool:
+    """Whether a request that comes now is."""
+    try:
+        with publisher.expecting():
+            return False
+    except TransientError:
+        return True
+
+
+async def test_room_is_a_matter_of_bytes_not_only_of_how_many(predictions):
+    harness = BusHarness()
+    async with harness.started(room=1_000, room_bytes=100_000) as publisher:
+        await harness.block()
+        many = [wide(one) for one in predictions(range(10))]
+        publishing = asyncio.create_task(publisher.publish(many))
+        await asyncio.sleep(0.02)
+        taken_meanwhile = len(publisher._waiting)
+        await harness.unblock()
+        await publishing
+        await eventually(lambda: len(harness.written()) == 10)
+
+    assert taken_meanwhile == 3
+    assert (publisher._waiting_bytes, publisher._outside_bytes) == (0, 0)
+
+
+async def test_one_that_is_larger_than_the_room_goes_alone(predictions):
+    harness = BusHarness()
+    async with harness.started(room=1_000, room_bytes=1_000) as publisher:
+        await publisher.publish([wide(one) for one in predictions(range(5))])
+        await eventually(lambda: len(harness.written()) == 5)
+
+
+async def test_while_as_much_waits_as_there_is_room_for_new_requests_are_refused(predictions):
+    harness = BusHarness()
+    async with harness.started(room=1_000, room_bytes=100_000) as publisher:
+        await harness.block()
+        with publisher.expecting():
+            publishing = asyncio.create_task(
+                publisher.publish([wide(one) for one in predictions(range(10))])
+            )
+            await asyncio.sleep(0.02)
+            refused = is_refused(publisher)
+            await harness.unblock()
+            await publishing
+        await eventually(lambda: len(harness.written()) == 10)
+        with publisher.expecting():
+            await publisher.publish(predictions(["later"]))
+        await eventually(lambda: len(harness.written()) == 11)
+
+    assert refused
+
+
+async def test_who_gives_up_waiting_for_room_takes_up_none(predictions):
+    harness = BusHarness()
+    async with harness.started(room=1_000, room_bytes=100_000) as publisher:
+        await harness.block()
+        publishing = asyncio.create_task(
+            publisher.publish([wide(one) for one in predictions(range(10))])
+        )
+        await asyncio.sleep(0.02)
+        publishing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await publishing
+        refused = is_refused(publisher)
+        await harness.unblock()
+        await eventually(lambda: publisher.is_idle)
+
+    assert not refused
+    assert (publisher._waiting_bytes, publisher._outside_bytes) == (0, 0)
+
+
+async def test_only_so_many_requests_are_under_way_at_once():
+    harness = BusHarness()
+    async with harness.started(room=10, most_requests=2) as publisher:
+        with (
+            publisher.expecting(),
+            publisher.expecting(),
+            pytest.raises(TransientError),
+            publisher.expecting(),
+        ):
+            pass
+        with publisher.expecting():
+            pass

@@ -2,6 +2,10 @@
 
 from itertools import pairwise
 
+import pytest
+
+from millrace_artifacts.keys import SigningKey
+from millrace_artifacts.seal import Seal
 from millrace_bus.broker import TopicPartition
 from millrace_kernel.errors import TransientError
 from millrace_kernel.ids import derived_id
@@ -112,6 +116,38 @@ async def test_a_broken_artifact_is_told_and_the_champion_before_goes_on_answeri
     assert (failed.version, failed.epoch, failed.instance) == (2, 2, "serving-0")
     assert "not a readable zip" in failed.reason
     assert {(one.model_version, one.epoch) for one in predictions} == {(1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("forge", "words"),
+    [
+        (lambda bed, stored: Seal("", b""), "is not signed"),
+        (lambda bed, stored: bed.sealed(2, stored, SigningKey.made()), "which is not trusted here"),
+        (lambda bed, stored: bed.sealed(3, stored), "was changed after signing"),
+        (lambda bed, stored: bed.sealed(2, bed.stored(1)), "was changed after signing"),
+    ],
+    ids=["no signature", "an unknown key", "another run's", "another artifact's"],
+)
+async def test_a_model_that_nobody_trusted_has_signed_is_told_and_the_champion_before_goes_on_answering(
+    bed, forge, words
+):
+    async with bed.serving():
+        await bed.promote(1, epoch=1)
+        await bed.deployed(1)
+        stored = bed.stored(2)
+        await bed.promote(2, epoch=2, stored=stored, seal=forge(bed, stored))
+        _, failed = await bed.deployed(2)
+        await bed.vectors(range(8))
+        predictions = await bed.answered(8)
+        await bed.promote(2, epoch=3, stored=stored)
+        *_, deployed = await bed.deployed(3)
+
+    assert isinstance(failed, DeploymentFailed)
+    assert (failed.version, failed.epoch) == (2, 2)
+    assert words in failed.reason
+    assert {(one.model_version, one.epoch) for one in predictions} == {(1, 1)}
+    assert isinstance(deployed, ModelDeployed)
+    assert deployed.epoch == 3
 
 
 async def test_an_artifact_that_is_not_what_was_announced_is_refused(bed, make_artifact):

@@ -21,6 +21,9 @@ def champion(version: int, epoch: int) -> Champion:
         epoch,
         f"file:///{version}",
         f"{version}",
+        f"run-{version}",
+        b"signature",
+        "key",
     )
 
 

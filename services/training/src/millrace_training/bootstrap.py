@@ -6,6 +6,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from millrace_artifacts.errors import KeyFileError
+from millrace_artifacts.keys import SigningKey, TrustedKeys, local_key
+from millrace_artifacts.seal import Vault
 from millrace_artifacts.store import ObjectStore
 from millrace_bus.broker import Broker
 from millrace_bus.sql import Database
@@ -51,7 +54,7 @@ _OWN_CONNECTIONS = 5
 
 def fit_children() -> Children[FitJob, FitResult]:
     """Children that fit, from a fork server that has loaded the model libraries."""
-    return Children(fit_candidates, preload=(_PRELOAD,))
+    return Children(fit_candidates, FitResult, preload=(_PRELOAD,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ class Training:
     settings: Settings
     broker: Broker
     database: Database
-    store: ObjectStore
+    vault: Vault
+    key: SigningKey
     lake: DeltaLake
     overview: Overview
     tracing: Tracing
@@ -99,8 +103,9 @@ class Training:
             Workshop(
                 runs=SqlRuns(self.database),
                 settler=settler,
-                taker=DatasetTaker(self.lake, self.store),
-                store=self.store,
+                taker=DatasetTaker(self.lake, self.vault.store),
+                vault=self.vault,
+                key=self.key,
                 children=self.children,
             ),
             RunnerSettings(
@@ -140,6 +145,20 @@ def _handlers(tally: Tally) -> dict[type, SqlHandler]:
     }
 
 
+def _keys(settings: Settings) -> tuple[SigningKey, TrustedKeys]:
+    """The key to sign with, and those whose models are opened. Raises KeyFileError when nobody would open what is signed."""
+    given = settings.millrace_signing_key_file
+    key = SigningKey.read(given) if given else local_key(settings.keys_folder)
+    trusted = TrustedKeys(settings.trusted_keys)
+    if trusted.find(key.key_id) is None:
+        raise KeyFileError(
+            f"models would be signed with key {key.key_id}, which is not trusted: {trusted.in_words()}; put its "
+            "public key there, here and where registry and serving run (MILLRACE_TRUSTED_KEYS), or name another key "
+            "(MILLRACE_SIGNING_KEY_FILE)"
+        )
+    return key, trusted
+
+
 def training(
     settings: Settings,
     broker: Broker,
@@ -147,7 +166,8 @@ def training(
     chance: Callable[[], float],
     children: Children[FitJob, FitResult] | None = None,
 ) -> Training:
-    """Connects to database and object store; raises TransientError while one is away. Call it in a thread."""
+    """Connects to database and object store; raises TransientError while one is away, KeyFileError. Call it in a thread."""
+    key, trusted = _keys(settings)
     database = Database(
         settings.database, pool_size=_OWN_CONNECTIONS + settings.training_parallel_runs
     )
@@ -157,7 +177,8 @@ def training(
         settings=settings,
         broker=broker,
         database=database,
-        store=store,
+        vault=Vault(store, trusted),
+        key=key,
         lake=DeltaLake(f"{store.url}/lake"),
         overview=SqlOverview(database),
         tracing=tracing(

@@ -1,5 +1,7 @@
 """Training's settings: the one place that reads its environment."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from millrace_service.settings import PlatformSettings
@@ -19,6 +21,12 @@ class Settings(PlatformSettings):
     training_threads: int = Field(default=1, ge=1, description="Threads that one run's fit may use")
     training_fit_seconds: float = Field(
         default=900.0, gt=0, description="How long a fit may take beyond its search's timeout"
+    )
+
+    millrace_signing_key_file: Path | None = Field(
+        default=None,
+        description="Private key that models are signed with: Ed25519, PKCS 8 in PEM, mode 600; "
+        "default <home>/keys/signing.pem, made when missing",
     )
 
     @property

@@ -130,6 +130,8 @@ class Neighbours:
             run_id=completed.run_id,
             artifact_uri=completed.artifact_uri,
             artifact_sha256=completed.artifact_sha256,
+            artifact_signature=completed.artifact_signature,
+            signing_key_id=completed.signing_key_id,
         )
         await self.send(message, BEGINNING)
 

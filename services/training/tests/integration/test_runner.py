@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import time
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
@@ -43,7 +45,7 @@ async def test_a_fit_whose_process_is_killed_fails_the_run_and_nothing_else(
     neighbours, service_with, quick, monkeypatch
 ):
     monkeypatch.setattr(runner_module, "_job", lambda *_: signal.SIGKILL)
-    async with running(*service_with(Children(signal.raise_signal)).components(quick)):
+    async with running(*service_with(Children(signal.raise_signal, type(None))).components(quick)):
         await neighbours.apply()
         await neighbours.rows(0, 60)
         [(failed, _)] = await neighbours.hears("TrainingFailed")
@@ -57,7 +59,7 @@ async def test_a_fit_that_takes_too_long_fails_the_run(
     neighbours, service_with, quick, file, monkeypatch
 ):
     monkeypatch.setattr(runner_module, "_job", lambda *_: 60)
-    service = service_with(Children(time.sleep), training_fit_seconds=0.1)
+    service = service_with(Children(time.sleep, type(None)), training_fit_seconds=0.1)
     async with running(*service.components(quick)):
         await neighbours.apply(
             file.replace("holdout: {last: 20}", "holdout: {last: 20}\n    search: {timeout: 100ms}")
@@ -90,12 +92,16 @@ async def test_a_run_waits_for_an_object_store_that_is_away(
     assert neighbours.names() == ["RetrainRequested", "TrainingStarted", "TrainingCompleted"]
 
 
+def damage(uri):
+    Path(urlsplit(uri).path).write_bytes(b"something else")
+
+
 async def test_a_damaged_champion_fails_the_run_in_words(neighbours, service, quick, settings):
     async with running(*service.components(quick)):
         await neighbours.apply()
         await neighbours.rows(0, 60)
         [(first, _)] = await neighbours.hears("TrainingCompleted")
-        first.artifact_sha256 = "0" * 64
+        damage(first.artifact_uri)
         await neighbours.promote(first)
         await eventually(lambda: service.overview.status("bikes").champion_version == 1)
         await neighbours.retrain()
@@ -108,14 +114,14 @@ async def test_a_run_is_claimed_by_one_of_two_processes_and_given_back_by_one_th
     neighbours, service_with, quick, monkeypatch, database_url
 ):
     monkeypatch.setattr(runner_module, "_job", lambda *_: 60)
-    one = service_with(Children(time.sleep))
+    one = service_with(Children(time.sleep, type(None)))
     async with running(*one.components(quick)):
         await neighbours.apply()
         await neighbours.rows(0, 60)
         await neighbours.hears("TrainingStarted")
         [waiting] = SqlRuns(one.database).open()
         if not one.database.is_sqlite:
-            other = SqlRuns(service_with(Children(time.sleep)).database)
+            other = SqlRuns(service_with(Children(time.sleep, type(None))).database)
             assert not await asyncio.to_thread(other.claim, waiting.run)
 
     runs = SqlRuns(one.database)

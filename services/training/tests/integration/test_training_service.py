@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from millrace_artifacts.artifact import read_artifact
+from millrace_artifacts.keys import TrustedKeys
+from millrace_artifacts.seal import Seal, Statement, check_seal
 from millrace_artifacts.store import ObjectStore
 from millrace_kernel.profile import profile_from_json
 from millrace_kernel.time import HOUR, Instant, parse_rfc3339
@@ -44,6 +46,32 @@ async def test_enough_labelled_rows_lead_to_a_first_candidate_that_says_all_abou
     requested = neighbours.said()[0][2]
     assert headers["ce_causationid"] == requested["ce_id"]
     assert headers["ce_correlationid"] == requested["ce_correlationid"]
+
+
+async def test_what_a_run_made_is_signed_and_compared_with_only_while_its_key_is_trusted(
+    neighbours, parts, service, settings
+):
+    async with running(*parts()):
+        await neighbours.apply()
+        await neighbours.rows(0, 60)
+        [(first, _)] = await neighbours.hears("TrainingCompleted")
+        statement = Statement("bikes", 1, first.run_id, first.artifact_sha256)
+        check_seal(
+            statement,
+            Seal(first.signing_key_id, first.artifact_signature),
+            TrustedKeys(settings.trusted_keys),
+        )
+        first.artifact_signature = b"forged"
+        await neighbours.promote(first)
+        await eventually(lambda: status_of(service).champion_version == 1)
+        await neighbours.retrain()
+        (_, (second, _)) = await neighbours.hears("TrainingCompleted", 2)
+
+    assert dict(second.champion_metrics) == {}
+    assert second.better_probability == 0.0
+    newest = service.overview.runs("bikes", 1)[0]
+    assert "not compared with the champion" in newest.reason
+    assert "was changed after signing" in newest.reason
 
 
 async def test_a_run_goes_on_with_the_trace_that_its_request_started(neighbours, parts):

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emillrace_proto/v1/models.proto\x12\x0bmillrace.v1\"\xf2\x01\n\x0fModelRegistered\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x11\n\talgorithm\x18\x04 \x01(\t\x12\x14\n\x0c\x61rtifact_uri\x18\x05 \x01(\t\x12\x17\n\x0f\x61rtifact_sha256\x18\x06 \x01(\t\x12:\n\x07metrics\x18\x07 \x03(\x0b\x32).millrace.v1.ModelRegistered.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"=\n\x0bGateVerdict\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x10\n\x08\x65vidence\x18\x03 \x01(\t\"~\n\rModelRejected\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12*\n\x08verdicts\x18\x05 \x03(\x0b\x32\x18.millrace.v1.GateVerdict\"|\n\x11\x43hallengerStarted\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x14\n\x0c\x61rtifact_uri\x18\x03 \x01(\t\x12\x17\n\x0f\x61rtifact_sha256\x18\x04 \x01(\t\x12\x15\n\rtraffic_share\x18\x05 \x01(\x01\"b\n\x11\x41pprovalRequested\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12*\n\x08verdicts\x18\x03 \x03(\x0b\x32\x18.millrace.v1.GateVerdict\"\x9b\x03\n\rModelPromoted\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x18\n\x10pipeline_version\x18\x02 \x01(\r\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x18\n\x10previous_version\x18\x05 \x01(\r\x12\x0e\n\x06run_id\x18\x06 \x01(\t\x12\x0f\n\x07trigger\x18\x07 \x01(\t\x12\x10\n\x08\x63\x61use_id\x18\x08 \x01(\t\x12\x11\n\talgorithm\x18\t \x01(\t\x12\x14\n\x0c\x61rtifact_uri\x18\n \x01(\t\x12\x17\n\x0f\x61rtifact_sha256\x18\x0b \x01(\t\x12\x38\n\x07metrics\x18\x0c \x03(\x0b\x32\'.millrace.v1.ModelPromoted.MetricsEntry\x12\x19\n\x11reference_profile\x18\r \x01(\x0c\x12*\n\x08verdicts\x18\x0e \x03(\x0b\x32\x18.millrace.v1.GateVerdict\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xd0\x02\n\x0fModelRolledBack\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x18\n\x10pipeline_version\x18\x02 \x01(\r\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x18\n\x10previous_version\x18\x05 \x01(\r\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x11\n\talgorithm\x18\x07 \x01(\t\x12\x14\n\x0c\x61rtifact_uri\x18\x08 \x01(\t\x12\x17\n\x0f\x61rtifact_sha256\x18\t \x01(\t\x12:\n\x07metrics\x18\n \x03(\x0b\x32).millrace.v1.ModelRolledBack.MetricsEntry\x12\x19\n\x11reference_profile\x18\x0b \x01(\x0c\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"A\n\x0cModelRetired\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06reason\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emillrace_proto/v1/models.proto\x12\x0bmillrace.v1\"\xc0\x02\n\x0fModelRegistered\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x11\n\talgorithm\x18\x04 \x01(\t\x12\x14\n\x0c\x61rtifact_uri\x18\x05 \x01(\t\x12\x17\n\x0f\x61rtifact_sha256\x18\x06 \x01(\t\x12:\n\x07metrics\x18\x07 \x03(\x0b\x32).millrace.v1.ModelRegistered.MetricsEntry\x12\x18\n\x10pipeline_version\x18\x08 \x01(\r\x12\x1a\n\x12\x61rtifact_signature\x18\t \x01(\x0c\x12\x16\n\x0esigning_key_id\x18\n \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"=\n\x0bGateVerdict\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x10\n\x08\x65vidence\x18\x03 \x01(\t\"~\n\rModelRejected\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12*\n\x08verdicts\x18\x05 \x03(\x0b\x32\x18.millrace.v1.GateVerdict\"\xda\x01\n\x11\x43hallengerStarted\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x14\n\x0c\x61rtifact_uri\x18\x03 \x01(\t\x12\x17\n\x0f\x61rtifact_sha256\x18\x04 \x01(\t\x12\x15\n\rtraffic_share\x18\x05 \x01(\x01\x12\x18\n\x10pipeline_version\x18\x06 \x01(\r\x12\x0e\n\x06run_id\x18\x07 \x01(\t\x12\x1a\n\x12\x61rtifact_signature\x18\x08 \x01(\x0c\x12\x16\n\x0esigning_key_id\x18\t \x01(\t\"b\n\x11\x41pprovalRequested\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12*\n\x08verdicts\x18\x03 \x03(\x0b\x32\x18.millrace.v1.GateVerdict\"\xcf\x03\n\rModelPromoted\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x18\n\x10pipeline_version\x18\x02 \x01(\r\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x18\n\x10previous_version\x18\x05 \x01(\r\x12\x0e\n\x06run_id\x18\x06 \x01(\t\x12\x0f\n\x07trigger\x18\x07 \x01(\t\x12\x10\n\x08\x63\x61use_id\x18\x08 \x01(\t\x12\x11\n\talgorithm\x18\t \x01(\t\x12\x14\n\x0c\x61rtifact_uri\x18\n \x01(\t\x12\x17\n\x0f\x61rtifact_sha256\x18\x0b \x01(\t\x12\x38\n\x07metrics\x18\x0c \x03(\x0b\x32\'.millrace.v1.ModelPromoted.MetricsEntry\x12\x19\n\x11reference_profile\x18\r \x01(\x0c\x12*\n\x08verdicts\x18\x0e \x03(\x0b\x32\x18.millrace.v1.GateVerdict\x12\x1a\n\x12\x61rtifact_signature\x18\x0f \x01(\x0c\x12\x16\n\x0esigning_key_id\x18\x10 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x94\x03\n\x0fModelRolledBack\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x18\n\x10pipeline_version\x18\x02 \x01(\r\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x18\n\x10previous_version\x18\x05 \x01(\r\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x11\n\talgorithm\x18\x07 \x01(\t\x12\x14\n\x0c\x61rtifact_uri\x18\x08 \x01(\t\x12\x17\n\x0f\x61rtifact_sha256\x18\t \x01(\t\x12:\n\x07metrics\x18\n \x03(\x0b\x32).millrace.v1.ModelRolledBack.MetricsEntry\x12\x19\n\x11reference_profile\x18\x0b \x01(\x0c\x12\x0e\n\x06run_id\x18\x0c \x01(\t\x12\x1a\n\x12\x61rtifact_signature\x18\r \x01(\x0c\x12\x16\n\x0esigning_key_id\x18\x0e \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"A\n\x0cModelRetired\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06reason\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,25 +38,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELROLLEDBACK_METRICSENTRY']._loaded_options = None
   _globals['_MODELROLLEDBACK_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_MODELREGISTERED']._serialized_start=48
-  _globals['_MODELREGISTERED']._serialized_end=290
-  _globals['_MODELREGISTERED_METRICSENTRY']._serialized_start=244
-  _globals['_MODELREGISTERED_METRICSENTRY']._serialized_end=290
-  _globals['_GATEVERDICT']._serialized_start=292
-  _globals['_GATEVERDICT']._serialized_end=353
-  _globals['_MODELREJECTED']._serialized_start=355
-  _globals['_MODELREJECTED']._serialized_end=481
-  _globals['_CHALLENGERSTARTED']._serialized_start=483
-  _globals['_CHALLENGERSTARTED']._serialized_end=607
-  _globals['_APPROVALREQUESTED']._serialized_start=609
-  _globals['_APPROVALREQUESTED']._serialized_end=707
-  _globals['_MODELPROMOTED']._serialized_start=710
-  _globals['_MODELPROMOTED']._serialized_end=1121
-  _globals['_MODELPROMOTED_METRICSENTRY']._serialized_start=244
-  _globals['_MODELPROMOTED_METRICSENTRY']._serialized_end=290
-  _globals['_MODELROLLEDBACK']._serialized_start=1124
-  _globals['_MODELROLLEDBACK']._serialized_end=1460
-  _globals['_MODELROLLEDBACK_METRICSENTRY']._serialized_start=244
-  _globals['_MODELROLLEDBACK_METRICSENTRY']._serialized_end=290
-  _globals['_MODELRETIRED']._serialized_start=1462
-  _globals['_MODELRETIRED']._serialized_end=1527
+  _globals['_MODELREGISTERED']._serialized_end=368
+  _globals['_MODELREGISTERED_METRICSENTRY']._serialized_start=322
+  _globals['_MODELREGISTERED_METRICSENTRY']._serialized_end=368
+  _globals['_GATEVERDICT']._serialized_start=370
+  _globals['_GATEVERDICT']._serialized_end=431
+  _globals['_MODELREJECTED']._serialized_start=433
+  _globals['_MODELREJECTED']._serialized_end=559
+  _globals['_CHALLENGERSTARTED']._serialized_start=562
+  _globals['_CHALLENGERSTARTED']._serialized_end=780
+  _globals['_APPROVALREQUESTED']._serialized_start=782
+  _globals['_APPROVALREQUESTED']._serialized_end=880
+  _globals['_MODELPROMOTED']._serialized_start=883
+  _globals['_MODELPROMOTED']._serialized_end=1346
+  _globals['_MODELPROMOTED_METRICSENTRY']._serialized_start=322
+  _globals['_MODELPROMOTED_METRICSENTRY']._serialized_end=368
+  _globals['_MODELROLLEDBACK']._serialized_start=1349
+  _globals['_MODELROLLEDBACK']._serialized_end=1753
+  _globals['_MODELROLLEDBACK_METRICSENTRY']._serialized_start=322
+  _globals['_MODELROLLEDBACK_METRICSENTRY']._serialized_end=368
+  _globals['_MODELRETIRED']._serialized_start=1755
+  _globals['_MODELRETIRED']._serialized_end=1820
 # @@protoc_insertion_point(module_scope)

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ModelRegistered(_message.Message):
-    __slots__ = ("pipeline", "version", "run_id", "algorithm", "artifact_uri", "artifact_sha256", "metrics")
+    __slots__ = ("pipeline", "version", "run_id", "algorithm", "artifact_uri", "artifact_sha256", "metrics", "pipeline_version", "artifact_signature", "signing_key_id")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +22,9 @@ class ModelRegistered(_message.Message):
     ARTIFACT_URI_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_SHA256_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_KEY_ID_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     version: int
     run_id: str
@@ -29,7 +32,10 @@ class ModelRegistered(_message.Message):
     artifact_uri: str
     artifact_sha256: str
     metrics: _containers.ScalarMap[str, float]
-    def __init__(self, pipeline: _Optional[str] = ..., version: _Optional[int] = ..., run_id: _Optional[str] = ..., algorithm: _Optional[str] = ..., artifact_uri: _Optional[str] = ..., artifact_sha256: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    pipeline_version: int
+    artifact_signature: bytes
+    signing_key_id: str
+    def __init__(self, pipeline: _Optional[str] = ..., version: _Optional[int] = ..., run_id: _Optional[str] = ..., algorithm: _Optional[str] = ..., artifact_uri: _Optional[str] = ..., artifact_sha256: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., pipeline_version: _Optional[int] = ..., artifact_signature: _Optional[bytes] = ..., signing_key_id: _Optional[str] = ...) -> None: ...
 
 class GateVerdict(_message.Message):
     __slots__ = ("gate", "passed", "evidence")
@@ -56,18 +62,26 @@ class ModelRejected(_message.Message):
     def __init__(self, pipeline: _Optional[str] = ..., version: _Optional[int] = ..., run_id: _Optional[str] = ..., reason: _Optional[str] = ..., verdicts: _Optional[_Iterable[_Union[GateVerdict, _Mapping]]] = ...) -> None: ...
 
 class ChallengerStarted(_message.Message):
-    __slots__ = ("pipeline", "version", "artifact_uri", "artifact_sha256", "traffic_share")
+    __slots__ = ("pipeline", "version", "artifact_uri", "artifact_sha256", "traffic_share", "pipeline_version", "run_id", "artifact_signature", "signing_key_id")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_URI_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_SHA256_FIELD_NUMBER: _ClassVar[int]
     TRAFFIC_SHARE_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_KEY_ID_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     version: int
     artifact_uri: str
     artifact_sha256: str
     traffic_share: float
-    def __init__(self, pipeline: _Optional[str] = ..., version: _Optional[int] = ..., artifact_uri: _Optional[str] = ..., artifact_sha256: _Optional[str] = ..., traffic_share: _Optional[float] = ...) -> None: ...
+    pipeline_version: int
+    run_id: str
+    artifact_signature: bytes
+    signing_key_id: str
+    def __init__(self, pipeline: _Optional[str] = ..., version: _Optional[int] = ..., artifact_uri: _Optional[str] = ..., artifact_sha256: _Optional[str] = ..., traffic_share: _Optional[float] = ..., pipeline_version: _Optional[int] = ..., run_id: _Optional[str] = ..., artifact_signature: _Optional[bytes] = ..., signing_key_id: _Optional[str] = ...) -> None: ...
 
 class ApprovalRequested(_message.Message):
     __slots__ = ("pipeline", "version", "verdicts")
@@ -80,7 +94,7 @@ class ApprovalRequested(_message.Message):
     def __init__(self, pipeline: _Optional[str] = ..., version: _Optional[int] = ..., verdicts: _Optional[_Iterable[_Union[GateVerdict, _Mapping]]] = ...) -> None: ...
 
 class ModelPromoted(_message.Message):
-    __slots__ = ("pipeline", "pipeline_version", "version", "epoch", "previous_version", "run_id", "trigger", "cause_id", "algorithm", "artifact_uri", "artifact_sha256", "metrics", "reference_profile", "verdicts")
+    __slots__ = ("pipeline", "pipeline_version", "version", "epoch", "previous_version", "run_id", "trigger", "cause_id", "algorithm", "artifact_uri", "artifact_sha256", "metrics", "reference_profile", "verdicts", "artifact_signature", "signing_key_id")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +116,8 @@ class ModelPromoted(_message.Message):
     METRICS_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_PROFILE_FIELD_NUMBER: _ClassVar[int]
     VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_KEY_ID_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     pipeline_version: int
     version: int
@@ -116,10 +132,12 @@ class ModelPromoted(_message.Message):
     metrics: _containers.ScalarMap[str, float]
     reference_profile: bytes
     verdicts: _containers.RepeatedCompositeFieldContainer[GateVerdict]
-    def __init__(self, pipeline: _Optional[str] = ..., pipeline_version: _Optional[int] = ..., version: _Optional[int] = ..., epoch: _Optional[int] = ..., previous_version: _Optional[int] = ..., run_id: _Optional[str] = ..., trigger: _Optional[str] = ..., cause_id: _Optional[str] = ..., algorithm: _Optional[str] = ..., artifact_uri: _Optional[str] = ..., artifact_sha256: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., reference_profile: _Optional[bytes] = ..., verdicts: _Optional[_Iterable[_Union[GateVerdict, _Mapping]]] = ...) -> None: ...
+    artifact_signature: bytes
+    signing_key_id: str
+    def __init__(self, pipeline: _Optional[str] = ..., pipeline_version: _Optional[int] = ..., version: _Optional[int] = ..., epoch: _Optional[int] = ..., previous_version: _Optional[int] = ..., run_id: _Optional[str] = ..., trigger: _Optional[str] = ..., cause_id: _Optional[str] = ..., algorithm: _Optional[str] = ..., artifact_uri: _Optional[str] = ..., artifact_sha256: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., reference_profile: _Optional[bytes] = ..., verdicts: _Optional[_Iterable[_Union[GateVerdict, _Mapping]]] = ..., artifact_signature: _Optional[bytes] = ..., signing_key_id: _Optional[str] = ...) -> None: ...
 
 class ModelRolledBack(_message.Message):
-    __slots__ = ("pipeline", "pipeline_version", "version", "epoch", "previous_version", "reason", "algorithm", "artifact_uri", "artifact_sha256", "metrics", "reference_profile")
+    __slots__ = ("pipeline", "pipeline_version", "version", "epoch", "previous_version", "reason", "algorithm", "artifact_uri", "artifact_sha256", "metrics", "reference_profile", "run_id", "artifact_signature", "signing_key_id")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +156,9 @@ class ModelRolledBack(_message.Message):
     ARTIFACT_SHA256_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_PROFILE_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_KEY_ID_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     pipeline_version: int
     version: int
@@ -149,7 +170,10 @@ class ModelRolledBack(_message.Message):
     artifact_sha256: str
     metrics: _containers.ScalarMap[str, float]
     reference_profile: bytes
-    def __init__(self, pipeline: _Optional[str] = ..., pipeline_version: _Optional[int] = ..., version: _Optional[int] = ..., epoch: _Optional[int] = ..., previous_version: _Optional[int] = ..., reason: _Optional[str] = ..., algorithm: _Optional[str] = ..., artifact_uri: _Optional[str] = ..., artifact_sha256: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., reference_profile: _Optional[bytes] = ...) -> None: ...
+    run_id: str
+    artifact_signature: bytes
+    signing_key_id: str
+    def __init__(self, pipeline: _Optional[str] = ..., pipeline_version: _Optional[int] = ..., version: _Optional[int] = ..., epoch: _Optional[int] = ..., previous_version: _Optional[int] = ..., reason: _Optional[str] = ..., algorithm: _Optional[str] = ..., artifact_uri: _Optional[str] = ..., artifact_sha256: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., reference_profile: _Optional[bytes] = ..., run_id: _Optional[str] = ..., artifact_signature: _Optional[bytes] = ..., signing_key_id: _Optional[str] = ...) -> None: ...
 
 class ModelRetired(_message.Message):
     __slots__ = ("pipeline", "version", "reason")

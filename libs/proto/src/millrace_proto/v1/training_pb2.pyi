@@ -78,7 +78,7 @@ class TrialCompleted(_message.Message):
     def __init__(self, pipeline: _Optional[str] = ..., run_id: _Optional[str] = ..., trial: _Optional[int] = ..., algorithm: _Optional[str] = ..., parameters_json: _Optional[str] = ..., metrics: _Optional[_Mapping[str, float]] = ..., cpu_seconds: _Optional[float] = ...) -> None: ...
 
 class TrainingCompleted(_message.Message):
-    __slots__ = ("pipeline", "pipeline_version", "run_id", "run_number", "trigger", "cause_id", "algorithm", "parameters_json", "artifact_uri", "artifact_sha256", "dataset_uri", "dataset_sha256", "train_rows", "holdout_rows", "metrics", "champion_metrics", "champion_version", "better_probability", "reference_profile", "fit_seconds", "cpu_seconds", "as_of_us")
+    __slots__ = ("pipeline", "pipeline_version", "run_id", "run_number", "trigger", "cause_id", "algorithm", "parameters_json", "artifact_uri", "artifact_sha256", "dataset_uri", "dataset_sha256", "train_rows", "holdout_rows", "metrics", "champion_metrics", "champion_version", "better_probability", "reference_profile", "fit_seconds", "cpu_seconds", "as_of_us", "artifact_signature", "signing_key_id")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +115,8 @@ class TrainingCompleted(_message.Message):
     FIT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
     AS_OF_US_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_KEY_ID_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     pipeline_version: int
     run_id: str
@@ -137,7 +139,9 @@ class TrainingCompleted(_message.Message):
     fit_seconds: float
     cpu_seconds: float
     as_of_us: int
-    def __init__(self, pipeline: _Optional[str] = ..., pipeline_version: _Optional[int] = ..., run_id: _Optional[str] = ..., run_number: _Optional[int] = ..., trigger: _Optional[str] = ..., cause_id: _Optional[str] = ..., algorithm: _Optional[str] = ..., parameters_json: _Optional[str] = ..., artifact_uri: _Optional[str] = ..., artifact_sha256: _Optional[str] = ..., dataset_uri: _Optional[str] = ..., dataset_sha256: _Optional[str] = ..., train_rows: _Optional[int] = ..., holdout_rows: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., champion_metrics: _Optional[_Mapping[str, float]] = ..., champion_version: _Optional[int] = ..., better_probability: _Optional[float] = ..., reference_profile: _Optional[bytes] = ..., fit_seconds: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., as_of_us: _Optional[int] = ...) -> None: ...
+    artifact_signature: bytes
+    signing_key_id: str
+    def __init__(self, pipeline: _Optional[str] = ..., pipeline_version: _Optional[int] = ..., run_id: _Optional[str] = ..., run_number: _Optional[int] = ..., trigger: _Optional[str] = ..., cause_id: _Optional[str] = ..., algorithm: _Optional[str] = ..., parameters_json: _Optional[str] = ..., artifact_uri: _Optional[str] = ..., artifact_sha256: _Optional[str] = ..., dataset_uri: _Optional[str] = ..., dataset_sha256: _Optional[str] = ..., train_rows: _Optional[int] = ..., holdout_rows: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., champion_metrics: _Optional[_Mapping[str, float]] = ..., champion_version: _Optional[int] = ..., better_probability: _Optional[float] = ..., reference_profile: _Optional[bytes] = ..., fit_seconds: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., as_of_us: _Optional[int] = ..., artifact_signature: _Optional[bytes] = ..., signing_key_id: _Optional[str] = ...) -> None: ...
 
 class TrainingFailed(_message.Message):
     __slots__ = ("pipeline", "run_id", "run_number", "trigger", "reason")

@@ -30,6 +30,7 @@ from millrace_registry.domain.models import Models, Stage
 from millrace_registry.domain.pipelines import EARLIER_KEPT, Applied
 
 _JSON = ("metrics", "champion_metrics")
+_BYTES = ("reference_profile", "artifact_signature")
 _RENAMED = {"as_of": "as_of_us", "id": "message_id", "at": "registered_at_us"}
 _COLUMNS = {field.name: _RENAMED.get(field.name, field.name) for field in fields(TrainingCompleted)}
 
@@ -146,7 +147,7 @@ class SqlVersions:
         )
         values = {name: row[column] for name, column in _COLUMNS.items()}
         values |= {name: json.loads(values[name]) for name in _JSON}
-        values["reference_profile"] = bytes(values["reference_profile"])
+        values |= {name: bytes(values[name]) for name in _BYTES}
         return ModelVersion(version, TrainingCompleted(**values))
 
     def verdicts(self, pipeline: PipelineName, version: ModelVersionNumber) -> tuple[Verdict, ...]:

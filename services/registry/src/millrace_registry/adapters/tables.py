@@ -66,6 +66,10 @@ model_versions = Table(
     Column("parameters_json", Text, nullable=False),
     Column("artifact_uri", Text, nullable=False),
     Column("artifact_sha256", Text, nullable=False),
+    Column(
+        "artifact_signature", LargeBinary, nullable=False
+    ),  # empty: from before models were signed
+    Column("signing_key_id", Text, nullable=False),
     Column("dataset_uri", Text, nullable=False),
     Column("dataset_sha256", Text, nullable=False),
     Column("train_rows", BigInteger, nullable=False),

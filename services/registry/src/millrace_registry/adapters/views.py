@@ -37,7 +37,11 @@ _NEWEST_FILE = and_(
 _PIPELINES = select(
     pipelines, pipeline_versions.c.spec_json, pipeline_versions.c.applied_at_us
 ).join(pipeline_versions, _NEWEST_FILE)
-_LISTED = [column for column in model_versions.c if column.name != "reference_profile"]
+_LISTED = [
+    column
+    for column in model_versions.c
+    if column.name not in ("reference_profile", "artifact_signature")
+]
 
 
 class SqlViews:
@@ -154,7 +158,7 @@ def _model(row: RowMapping) -> ModelView:
 def _model_detail(row: RowMapping) -> ModelDetail:
     as_they_are = (
         "pipeline_version", "run_number", "cause_id", "artifact_uri", "artifact_sha256", "dataset_uri",
-        "dataset_sha256", "train_rows", "holdout_rows", "champion_version",
+        "dataset_sha256", "train_rows", "holdout_rows", "champion_version", "signing_key_id",
     )  # fmt: skip
     return ModelDetail(
         model=_model(row),

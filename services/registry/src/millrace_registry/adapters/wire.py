@@ -6,10 +6,9 @@ from google.protobuf.message import Message as ProtoMessage
 
 from millrace_contracts.message import Message
 from millrace_contracts.pipeline_file import pipeline_to_json
-from millrace_contracts.wire import Encoder, WireTable
+from millrace_contracts.wire import Encoder, WireTable, instant_of
 from millrace_kernel.ids import ModelVersionNumber, PipelineName, RunId
 from millrace_kernel.pipeline import Pipeline
-from millrace_kernel.time import Instant
 from millrace_proto.v1.commands_pb2 import ApprovePromotion as ApprovePromotionProto
 from millrace_proto.v1.commands_pb2 import PausePipeline as PausePipelineProto
 from millrace_proto.v1.commands_pb2 import RejectPromotion as RejectPromotionProto
@@ -73,6 +72,8 @@ def training_completed(message: Message) -> TrainingCompleted:
         parameters_json=proto.parameters_json,
         artifact_uri=proto.artifact_uri,
         artifact_sha256=proto.artifact_sha256,
+        artifact_signature=proto.artifact_signature,
+        signing_key_id=proto.signing_key_id,
         dataset_uri=proto.dataset_uri,
         dataset_sha256=proto.dataset_sha256,
         train_rows=proto.train_rows,
@@ -84,7 +85,7 @@ def training_completed(message: Message) -> TrainingCompleted:
         reference_profile=proto.reference_profile,
         fit_seconds=proto.fit_seconds,
         cpu_seconds=proto.cpu_seconds,
-        as_of=Instant(proto.as_of_us),
+        as_of=instant_of(proto.as_of_us),
         id=message.id,
         at=message.recorded_at,
     )
@@ -165,6 +166,9 @@ def encode_model_registered(event: ModelRegistered) -> bytes:
         artifact_uri=training.artifact_uri,
         artifact_sha256=training.artifact_sha256,
         metrics=training.metrics,
+        pipeline_version=training.pipeline_version,
+        artifact_signature=training.artifact_signature,
+        signing_key_id=training.signing_key_id,
     ).SerializeToString(deterministic=True)
 
 
@@ -201,6 +205,8 @@ def encode_model_promoted(event: ModelPromoted) -> bytes:
         metrics=training.metrics,
         reference_profile=training.reference_profile,
         verdicts=_verdicts(event.verdicts),
+        artifact_signature=training.artifact_signature,
+        signing_key_id=training.signing_key_id,
     ).SerializeToString(deterministic=True)
 
 
@@ -218,6 +224,9 @@ def encode_model_rolled_back(event: ModelRolledBack) -> bytes:
         artifact_sha256=training.artifact_sha256,
         metrics=training.metrics,
         reference_profile=training.reference_profile,
+        run_id=training.run_id,
+        artifact_signature=training.artifact_signature,
+        signing_key_id=training.signing_key_id,
     ).SerializeToString(deterministic=True)
 
 

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator
 from millrace_kernel.ids import PipelineName
 from millrace_kernel.pipeline import Pipeline
 from millrace_kernel.time import Instant
-from millrace_registry.application.ports import FileOvertakenError, Pipelines, Versions
+from millrace_registry.application.ports import FileOvertakenError, Pipelines, Seals, Versions
 from millrace_registry.domain import pipelines as files
 from millrace_registry.domain import promotion
 from millrace_registry.domain.errors import UnknownPipelineError
 from millrace_registry.domain.events import (
+    NO_MODEL,
     ApplyPipeline,
     ApprovePromotion,
     Change,
@@ -39,11 +40,19 @@ def on_apply(command: ApplyPipeline, pipelines: Pipelines) -> Iterator[PipelineA
 
 
 def on_training_completed(
-    event: TrainingCompleted, pipelines: Pipelines, versions: Versions
+    event: TrainingCompleted, pipelines: Pipelines, versions: Versions, seals: Seals
 ) -> Iterator[Change]:
-    """A candidate is registered, and rejected, promoted or left to a person. A run is registered once."""
+    """A candidate is registered, and rejected, promoted or left to a person. A run is registered once.
+
+    One that no trusted key has signed is not registered, so that nobody can approve it either.
+    """
     file = _known(pipelines, event.pipeline)
     if versions.of_run(event.pipeline, event.run_id) is not None:
+        return
+    if problem := seals.problem(event):
+        yield ModelRejected(
+            event.pipeline, NO_MODEL, event.run_id, f"not registered: {problem}", ()
+        )
         return
     changes = promotion.on_candidate(versions.of(event.pipeline), event, file)
     yield from _kept(versions, event.pipeline, changes, event.id, event.at)

@@ -11,6 +11,7 @@ from millrace_registry.domain.events import (
     Change,
     ModelVersion,
     PipelineApplied,
+    TrainingCompleted,
     Verdict,
 )
 from millrace_registry.domain.models import Models
@@ -19,6 +20,13 @@ from millrace_registry.domain.pipelines import Applied
 
 class FileOvertakenError(TransientError):
     """Another file of this pipeline was applied meanwhile; hold the new one against that and apply it again."""
+
+
+class Seals(Protocol):
+    """Who signed what."""
+
+    def problem(self, training: TrainingCompleted) -> str:
+        """Why the candidate's artifact is not to be trusted, in words; empty when a trusted key has signed it."""
 
 
 class Pipelines(Protocol):

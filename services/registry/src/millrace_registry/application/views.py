@@ -70,6 +70,7 @@ class ModelDetail:
     parameters: Any
     artifact_uri: str
     artifact_sha256: str
+    signing_key_id: str  # empty: from before models were signed
     dataset_uri: str
     dataset_sha256: str
     train_rows: int

@@ -38,6 +38,8 @@ class TrainingCompleted:
     parameters_json: str
     artifact_uri: str
     artifact_sha256: str
+    artifact_signature: bytes
+    signing_key_id: str
     dataset_uri: str
     dataset_sha256: str
     train_rows: int
@@ -171,6 +173,8 @@ class ModelRegistered:
 
 @dataclass(frozen=True, slots=True)
 class ModelRejected:
+    """Version 0: it was not even registered, because no trusted key has signed it."""
+
     pipeline: PipelineName
     version: ModelVersionNumber
     run_id: RunId

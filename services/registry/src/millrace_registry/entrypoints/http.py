@@ -21,7 +21,7 @@ from millrace_registry.bootstrap import NAME, Parts
 from millrace_registry.domain.errors import UnknownPipelineError, UnknownVersionError
 from millrace_registry.entrypoints.applying import apply
 from millrace_registry.entrypoints.asking import Accepted, Ask, command_of
-from millrace_service.http import create_app, problem
+from millrace_service.http import LimitedBody, NamePath, create_app, problem
 from millrace_telemetry.tracing import read_traceparent
 
 MAX_BODY_BYTES = (
@@ -29,7 +29,6 @@ MAX_BODY_BYTES = (
 )  # more than a pipeline file may have: what is too long is then refused in words
 MOST_LISTED = 1000
 
-Name = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="The pipeline's name")]
 Before = Annotated[
     int | None,
     Query(ge=1, le=2**53, description="Only what is older than this number: the next page"),
@@ -49,14 +48,41 @@ _BODY: dict[str, Any] = {
         },
     }
 }
+_OUTCOME: dict[str, Any] = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["name", "version", "digest", "changed"],
+            "properties": {
+                "name": {"type": "string"},
+                "version": {"type": "integer"},
+                "digest": {"type": "string"},
+                "changed": {"type": "boolean"},
+            },
+        }
+    }
+}
+_LOCATION = {"Location": {"schema": {"type": "string"}, "description": "the pipeline's own path"}}
 _REFUSED: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file says what is in force already"},
+    200: {
+        "description": "The file says what is in force already",
+        "content": _OUTCOME,
+        "headers": _LOCATION,
+    },
+    201: {"description": "A new version is in force", "content": _OUTCOME, "headers": _LOCATION},
     413: {"description": "The body is too large"},
     422: {
         "description": "The file is wrong; `problems` lists where, why, and what to write instead"
     },
+    503: {"description": "The database is away; send again"},
 }
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "No such pipeline or version"}}
+_ASKED: dict[int | str, dict[str, Any]] = {
+    **_UNKNOWN,
+    400: {"description": "The body is not readable"},
+    413: {"description": "The body is too large"},
+    503: {"description": "The broker is away; send again"},
+}
 
 
 def create(parts: Parts, worker: SqlWorker, is_ready: Callable[[], bool]) -> FastAPI:
@@ -66,6 +92,7 @@ def create(parts: Parts, worker: SqlWorker, is_ready: Callable[[], bool]) -> Fas
         parts.metrics.registry,
         description="Pipeline files, model versions, promotions.",
     )
+    app.add_middleware(LimitedBody, largest=MAX_BODY_BYTES)
     _answer_refusals(app)
     _add_files(app, parts, worker)
     _add_models(app, parts)
@@ -107,14 +134,8 @@ def _add_files(app: FastAPI, parts: Parts, worker: SqlWorker) -> None:
     )
     async def apply_pipeline(request: Request, traceparent: Traceparent = None) -> JSONResponse:
         """Apply a pipeline file, YAML or JSON: 201 with its new version, 200 when nothing changes."""
-        body = await _body(request)
-        if body is None:
-            return problem(
-                413, "TooLarge", f"a pipeline file has at most {MAX_BODY_BYTES // 2} bytes"
-            )
-        text = body.decode(
-            "utf-8", "replace"
-        )  # what is no UTF-8 shows as a problem where it stands
+        # what is no UTF-8 shows as a problem where it stands
+        text = (await request.body()).decode("utf-8", "replace")
         outcome = await apply(parts, worker, text, traceparent=_known(traceparent))
         answer = {
             "name": outcome.name,
@@ -131,7 +152,7 @@ def _add_files(app: FastAPI, parts: Parts, worker: SqlWorker) -> None:
         return await asyncio.to_thread(parts.views.pipelines)
 
     @app.get("/v1/pipelines/{name}", responses=_UNKNOWN, tags=["pipelines"])
-    async def show_pipeline(name: Name) -> PipelineDetail:
+    async def show_pipeline(name: NamePath) -> PipelineDetail:
         """One pipeline: its file in force with every default written out, and the files before."""
         return await asyncio.to_thread(parts.views.pipeline, PipelineName(name))
 
@@ -146,7 +167,7 @@ def _add_models(app: FastAPI, parts: Parts) -> None:
 
     @app.get("/v1/pipelines/{name}/models", responses=_UNKNOWN, tags=["models"])
     async def list_models(
-        name: Name, before: Before = None, limit: Limit = 100
+        name: NamePath, before: Before = None, limit: Limit = 100
     ) -> Sequence[ModelView]:
         """The pipeline's model versions, newest first."""
         return await asyncio.to_thread(
@@ -154,13 +175,15 @@ def _add_models(app: FastAPI, parts: Parts) -> None:
         )
 
     @app.get("/v1/pipelines/{name}/models/{version}", responses=_UNKNOWN, tags=["models"])
-    async def show_model(name: Name, version: Annotated[int, Path(ge=1, lt=2**31)]) -> ModelDetail:
+    async def show_model(
+        name: NamePath, version: Annotated[int, Path(ge=1, lt=2**31)]
+    ) -> ModelDetail:
         """One model version: metrics, verdicts, stage, and the run it came from."""
         return await asyncio.to_thread(views.model, PipelineName(name), ModelVersionNumber(version))
 
     @app.get("/v1/pipelines/{name}/promotions", responses=_UNKNOWN, tags=["models"])
     async def list_promotions(
-        name: Name, before: Before = None, limit: Limit = 100
+        name: NamePath, before: Before = None, limit: Limit = 100
     ) -> Sequence[PromotionView]:
         """What has become the champion, newest first; rolling back counts."""
         return await asyncio.to_thread(
@@ -170,10 +193,13 @@ def _add_models(app: FastAPI, parts: Parts) -> None:
 
 def _add_commands(app: FastAPI, parts: Parts) -> None:
     @app.post(
-        "/v1/pipelines/{name}/commands", status_code=202, responses=_UNKNOWN, tags=["commands"]
+        "/v1/pipelines/{name}/commands",
+        status_code=202,
+        responses=_ASKED,
+        tags=["commands"],
     )
     async def ask(
-        name: Name,
+        name: NamePath,
         asked: Ask,
         idempotency_key: IdempotencyKey = None,
         traceparent: Traceparent = None,
@@ -187,16 +213,6 @@ def _add_commands(app: FastAPI, parts: Parts) -> None:
         command = command_of(asked, PipelineName(name), parts.clock.now(), idempotency_key)
         await parts.commands.send(command, traceparent=_known(traceparent))
         return Accepted(id=command.id)
-
-
-async def _body(request: Request) -> bytes | None:
-    """The whole body, read no further than it may be long; None when it is longer."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            return None
-    return body
 
 
 def _known(traceparent: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Artifacts into memory: the object store, the artifact's own checks, and a first answer before anybody waits for one."""
+"""Artifacts into memory: signature and digest, the artifact's own checks, and a first answer before anybody waits for one."""
 
 import numpy as np
 from typing_extensions import override
@@ -6,7 +6,8 @@ from typing_extensions import override
 from millrace_artifacts.artifact import Runtime, read_artifact
 from millrace_artifacts.errors import ObjectMissingError
 from millrace_artifacts.scorer import Scorer, load_scorer
-from millrace_artifacts.store import ObjectStore
+from millrace_artifacts.seal import Seal, Statement, Vault
+from millrace_artifacts.trial import try_artifact
 from millrace_kernel.errors import MillraceError, PermanentError
 from millrace_kernel.pipeline import LabelKind
 from millrace_serving.application.ports import Engine, LoadedModel
@@ -53,15 +54,15 @@ class ArtifactModel(LoadedModel):
 
 
 class ArtifactEngine(Engine):
-    """Loads artifacts from the object store."""
+    """Loads artifacts that a trusted key has signed for the champion's pipeline; nothing else is even fetched."""
 
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
 
     @override
     def load(self, champion: Champion) -> LoadedModel:
         try:
-            content = self._store.get(champion.artifact_uri, champion.artifact_sha256)
+            content = self._vault.open(champion.artifact_uri, *_promised(champion))
         except ObjectMissingError as error:
             # it was written before the promotion was announced: waiting would only hold up the other pipelines
             raise PermanentError(f"{error}; is OBJECT_STORE_URL the registry's?") from error
@@ -75,12 +76,22 @@ class ArtifactEngine(Engine):
             ) from error
 
 
+def _promised(champion: Champion) -> tuple[Statement, Seal]:
+    """What must have been signed, and the signature that was announced with it."""
+    statement = Statement(
+        champion.pipeline, champion.pipeline_version, champion.run_id, champion.artifact_sha256
+    )
+    return statement, Seal(champion.signing_key_id, champion.artifact_signature)
+
+
 def _loaded(content: bytes, champion: Champion) -> ArtifactModel:
     artifact = read_artifact(content)
     if artifact.signature.pipeline != champion.pipeline:
         raise PermanentError(
             f"{champion.artifact_uri} is a model of pipeline {artifact.signature.pipeline}, not of {champion.pipeline}"
         )
+    if artifact.model.runtime is Runtime.NATIVE:
+        try_artifact(content)  # what could end a process ends that one
     model = ArtifactModel(load_scorer(artifact), _PLATFORMS[artifact.model.runtime])
     _warm_up(model)
     return model

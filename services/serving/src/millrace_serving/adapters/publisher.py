@@ -26,7 +26,13 @@ from millrace_telemetry.tracing import NO_TRACING
 logger = logging.getLogger(__name__)
 
 ROOM = 10_000
+ROOM_BYTES = 32 << 20
+MOST_REQUESTS = 1_000
 BATCH = 1_000
+
+_OBJECT_BYTES = 600  # a prediction, its vector and its answer, without what they hold
+_NUMBER_BYTES = 32  # a float, and the reference to it
+_TEXT_BYTES = 64  # a short string's head, and the reference to it
 
 
 class _State(Enum):
@@ -36,7 +42,10 @@ class _State(Enum):
 
 
 class BusPublisher(Publisher):
-    """A buffer with room for so many predictions, and one sender: a component of the service.
+    """A buffer with room for so many predictions and bytes, and one sender: a component of the service.
+
+    Who finds no room waits; while as much waits as there is room for, or too many requests are under way, new ones are
+    refused before anything is read of them, so that a stream that is slow costs no more memory than that.
 
     Its source is this start of this instance, and its sequence counts from 0: readers drop what a lost acknowledgement
     makes it send twice. A batch leaves only when the one before is acknowledged. When cancelled, it first sends all that
@@ -52,6 +61,8 @@ class BusPublisher(Publisher):
         started: Instant,
         chance: Callable[[], float],
         room: int = ROOM,
+        room_bytes: int = ROOM_BYTES,
+        most_requests: int = MOST_REQUESTS,
         backoff: Backoff | None = None,
         metrics: BusMetrics | None = None,
     ) -> None:
@@ -60,9 +71,13 @@ class BusPublisher(Publisher):
         self._outputs = Outputs(f"millrace/serving/requests/{instance}/{started}", wire, NO_TRACING)
         self._chance = chance
         self._room = room
+        self._room_bytes = room_bytes
+        self._most_requests = most_requests
         self._backoff = backoff or Backoff()
         self._metrics = metrics or BusMetrics()
         self._waiting: deque[PredictionMade] = deque()
+        self._waiting_bytes = 0
+        self._outside_bytes = 0  # of predictions that there was no room for yet
         self._work = asyncio.Event()  # something waits, or nothing will any more
         self._freed = asyncio.Event()
         self._sent = 0
@@ -72,6 +87,10 @@ class BusPublisher(Publisher):
     @override
     @contextmanager
     def expecting(self) -> Iterator[None]:
+        if self._outside_bytes > self._room_bytes or self._expected >= self._most_requests:
+            raise TransientError(
+                "answers can't be written to the stream as fast as they are asked for; ask again in a moment"
+            )
         self._expected += 1
         try:
             yield
@@ -81,18 +100,32 @@ class BusPublisher(Publisher):
 
     @override
     async def publish(self, predictions: Sequence[PredictionMade]) -> None:
+        sizes = [_bytes_of(prediction) for prediction in predictions]
+        left = sum(sizes)
+        self._outside_bytes += left
         taken = 0
-        while True:
-            if self._state is _State.STOPPED:
-                raise TransientError("this instance of serving has stopped; ask another one")
-            end = taken + self._room - len(self._waiting)
-            self._waiting.extend(predictions[taken:end])
-            self._work.set()
-            if end >= len(predictions):
-                return
-            taken = end
-            self._freed.clear()
-            await self._freed.wait()
+        try:
+            while True:
+                if self._state is _State.STOPPED:
+                    raise TransientError("this instance of serving has stopped; ask another one")
+                while taken < len(predictions) and self._has_room_for(sizes[taken]):
+                    self._waiting.append(predictions[taken])
+                    self._waiting_bytes += sizes[taken]
+                    self._outside_bytes -= sizes[taken]
+                    left -= sizes[taken]
+                    taken += 1
+                self._work.set()
+                if taken == len(predictions):
+                    return
+                self._freed.clear()
+                await self._freed.wait()
+        finally:
+            self._outside_bytes -= left
+
+    def _has_room_for(self, size: int) -> bool:
+        """One alone may be larger than the room is."""
+        fits = self._waiting_bytes + size <= self._room_bytes
+        return len(self._waiting) < self._room and (fits or not self._waiting)
 
     @property
     def is_idle(self) -> bool:
@@ -161,7 +194,7 @@ class BusPublisher(Publisher):
             if isinstance(outcome, BaseException):
                 raise outcome
         for _ in predictions:
-            self._waiting.popleft()
+            self._waiting_bytes -= _bytes_of(self._waiting.popleft())
         self._sent += len(predictions)
         self._freed.set()
         for place, part in placed.items():
@@ -172,3 +205,11 @@ class BusPublisher(Publisher):
         vector = prediction.vector
         cause = Cause(vector.event_id, vector.event_time, vector.event_id)
         return self._outputs.record(prediction, cause, sequence(number, 0), 0)
+
+
+def _bytes_of(prediction: PredictionMade) -> int:
+    """About what a prediction takes in memory."""
+    vector = prediction.vector
+    texts = sum(map(len, vector.categories)) + _TEXT_BYTES * len(vector.categories)
+    numbers = len(vector.numbers) + len(prediction.answer.probabilities)
+    return _OBJECT_BYTES + _NUMBER_BYTES * numbers + texts

@@ -2,7 +2,7 @@
 
 from millrace_contracts.message import Message
 from millrace_contracts.pipeline_file import PipelineFileError, pipeline_from_json
-from millrace_contracts.wire import Encoder, WireTable
+from millrace_contracts.wire import Encoder, WireTable, instant_of
 from millrace_kernel.ids import EntityId, EventId, ModelVersionNumber, PipelineName
 from millrace_kernel.time import Instant
 from millrace_proto.v1.deployments_pb2 import DeploymentFailed as DeploymentFailedProto
@@ -49,7 +49,7 @@ def features_computed(message: Message) -> FeaturesComputed:
         proto.pipeline_version,
         EventId(proto.event_id),
         EntityId(proto.entity),
-        Instant(proto.event_time_us),
+        instant_of(proto.event_time_us),
         tuple(proto.numbers[:]),  # a slice copies faster than iterating
         tuple(proto.categories),
     )
@@ -72,6 +72,9 @@ def _champion(proto: ModelPromotedProto | ModelRolledBackProto) -> Champion:
         epoch=proto.epoch,
         artifact_uri=proto.artifact_uri,
         artifact_sha256=proto.artifact_sha256,
+        run_id=proto.run_id,
+        artifact_signature=proto.artifact_signature,
+        signing_key_id=proto.signing_key_id,
     )
 
 

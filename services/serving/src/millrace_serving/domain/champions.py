@@ -17,6 +17,9 @@ class Champion:
     epoch: int
     artifact_uri: str
     artifact_sha256: str
+    run_id: str
+    artifact_signature: bytes  # training's, over pipeline, version of the file, run and digest
+    signing_key_id: str
 
     def is_same_model_as(self, other: "Champion") -> bool:
         """A version answers again after a rollback: another epoch, the same bytes."""

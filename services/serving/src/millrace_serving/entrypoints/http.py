@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from millrace_kernel.errors import TransientError
-from millrace_service.http import create_app
+from millrace_service.http import RETRY_AFTER_SECONDS, create_app
 from millrace_serving.application.errors import NoAnswerError, UnknownModelError
 from millrace_serving.application.inference import Answered, Inference
 from millrace_serving.bootstrap import NAME, Parts
@@ -141,14 +141,19 @@ def _parsed(content: bytes) -> object:
 
 def _refusal(status: int) -> Callable[[Request, Exception], Response]:
     def respond(request: Request, error: Exception) -> Response:  # noqa: ARG001  FastAPI's signature
-        return _json({"error": str(error)}, status)
+        answer = _json({"error": str(error)}, status)
+        if status == _STATUS[TransientError]:
+            answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return answer
 
     return respond
 
 
 def _http_error(request: Request, error: Exception) -> Response:  # noqa: ARG001  FastAPI's signature
     assert isinstance(error, HTTPException)
-    return _json({"error": error.detail}, error.status_code)
+    answer = _json({"error": error.detail}, error.status_code)
+    answer.headers.update(error.headers or {})  # which methods are allowed
+    return answer
 
 
 def _json(body: Json, status: int = 200) -> Response:

@@ -107,9 +107,13 @@ def _stream(parts: Parts) -> StreamWorker:
         codec=Bytes(),
         broker=parts.broker,
         settings=StreamSettings(
-            parts.settings.state_directory, max_records=parts.settings.serving_records_at_once
+            parts.settings.state_directory,
+            max_records=parts.settings.serving_records_at_once,
+            snapshot_seconds=parts.settings.state_snapshot_seconds,
+            accept_lost_records=parts.settings.state_accept_lost_records,
         ),
         chance=chance,
+        snapshots=parts.snapshots,
         tracing=parts.tracing,
         metrics=parts.metrics,
     )

@@ -2,6 +2,9 @@
 
 Children are forked from a fork server that has imported the libraries once; the service itself, with its threads, is
 never forked. A child ends with its service, also when that is killed: it holds one end of a pipe and watches it.
+
+A child handles foreign data with native libraries, so its answer is not believed to be harmless: it is MessagePack of one
+type, checked as it is read. What goes the other way, from the service to its own child, `multiprocessing` pickles.
 """
 
 import asyncio
@@ -18,6 +21,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.forkserver import ensure_running
 from typing import Generic, TypeVar
 
+import msgspec
 import psutil
 
 from millrace_kernel.errors import PermanentError
@@ -43,14 +47,21 @@ class _Failed:
     cpu_seconds: float
 
 
+_ANSWER, _FAILURE = b"a", b"f"
+_decode_failed = msgspec.msgpack.Decoder(_Failed).decode
+
+
 class Children(Generic[Job, Result]):
-    """Runs `work(job)` in children. `work` is a module's function; jobs and results can be pickled.
+    """Runs `work(job)` in children. `work` is a module's function, `answer` the type of what it returns, as msgspec knows types.
 
     `preload` names modules that the fork server imports once.
     """
 
-    def __init__(self, work: Callable[[Job], Result], *, preload: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, work: Callable[[Job], Result], answer: type[Result], *, preload: tuple[str, ...] = ()
+    ) -> None:
         self._work = work
+        self._decode = msgspec.msgpack.Decoder(answer).decode
         self._context: ForkServerContext = get_context("forkserver")
         self._context.set_forkserver_preload([__name__, *preload])
 
@@ -74,7 +85,7 @@ class Children(Generic[Job, Result]):
             watched.close()
             async with asyncio.timeout(seconds):
                 await _readable(answer)
-                outcome: Result | _Failed = await asyncio.to_thread(answer.recv)
+                told = await asyncio.to_thread(answer.recv_bytes)
         except TimeoutError:
             cost = _cpu_seconds(child, began)
             raise ChildFailedError(
@@ -86,9 +97,16 @@ class Children(Generic[Job, Result]):
             ) from None
         finally:
             await asyncio.shield(asyncio.to_thread(_end, child, answer, watching))
-        if isinstance(outcome, _Failed):
-            raise ChildFailedError(outcome.reason, outcome.cpu_seconds)
-        return outcome
+        return self._outcome(told, time.monotonic() - began)
+
+    def _outcome(self, told: bytes, seconds: float) -> Result:
+        try:
+            if told[:1] == _ANSWER:
+                return self._decode(told[1:])
+            failed = _decode_failed(told[1:])
+        except msgspec.DecodeError as error:
+            raise ChildFailedError(f"the fit's answer can't be read: {error}", seconds) from error
+        raise ChildFailedError(failed.reason, failed.cpu_seconds)
 
 
 async def _readable(connection: Connection) -> None:
@@ -137,17 +155,20 @@ def _child(
     threading.Thread(target=_end_with_the_service, args=(watched,), daemon=True).start()
     with contextlib.suppress(OSError):
         os.nice(_NICER)
-    outcome: object
     try:
-        outcome = work(job)
+        told = _ANSWER + msgspec.msgpack.encode(work(job))
     except PermanentError as error:
-        outcome = _Failed(str(error), time.process_time())
+        told = _failure(str(error))
     except Exception as error:  # noqa: BLE001  told to the service, which tells everybody
-        outcome = _Failed(f"{type(error).__name__}: {error}", time.process_time())
-    answering.send(outcome)
+        told = _failure(f"{type(error).__name__}: {error}")
+    answering.send_bytes(told)
+
+
+def _failure(reason: str) -> bytes:
+    return _FAILURE + msgspec.msgpack.encode(_Failed(reason, time.process_time()))
 
 
 def _end_with_the_service(watched: Connection) -> None:
     with contextlib.suppress(OSError, EOFError):
-        watched.recv()
+        watched.recv_bytes()  # nothing ever comes
     os._exit(1)

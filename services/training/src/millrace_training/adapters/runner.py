@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from millrace_artifacts.store import ObjectStore, digest_key
+from millrace_artifacts.errors import UntrustedArtifactError
+from millrace_artifacts.keys import SigningKey
+from millrace_artifacts.seal import Seal, Statement, Vault, sealed
+from millrace_artifacts.store import digest_key
 from millrace_bus.retry import Backoff
 from millrace_bus.session import undisturbed
 from millrace_bus.sql_worker import Local
@@ -30,6 +33,7 @@ from millrace_training.adapters.settling import Settler
 from millrace_training.adapters.wire import request_id
 from millrace_training.domain.events import (
     Candidate,
+    Champion,
     Dataset,
     Run,
     RunFailed,
@@ -62,7 +66,8 @@ class Workshop:
     runs: SqlRuns
     settler: Settler
     taker: DatasetTaker
-    store: ObjectStore
+    vault: Vault
+    key: SigningKey
     children: Children[FitJob, FitResult]
 
 
@@ -72,6 +77,9 @@ class _Prepared:
     dataset: Dataset
     content: bytes
     champion: bytes | None
+    no_champion: (
+        str  # why the champion can't be compared with, in words; empty when it can or there is none
+    )
 
 
 class Runner:
@@ -212,11 +220,21 @@ class Runner:
                 return RunSkipped(run, taken[0].rows if taken else 0, FEWEST_ROWS)
             dataset, content = taken
             shop.runs.forget_settled(run, needs.pipeline)
-        champion = needs.champion
-        artifact = (
-            shop.store.get(champion.artifact_uri, champion.artifact_sha256) if champion else None
+        champion, problem = self._champion(run, needs.champion)
+        return _Prepared(needs, dataset, content, champion, problem)
+
+    def _champion(self, run: Run, champion: Champion | None) -> tuple[bytes | None, str]:
+        """Its artifact, or why it is not opened: a champion that nobody trusted has signed may not stop the retraining."""
+        if champion is None:
+            return None, ""
+        statement = Statement(
+            run.pipeline, champion.pipeline_version, champion.run_id, champion.artifact_sha256
         )
-        return _Prepared(needs, dataset, content, artifact)
+        seal = Seal(champion.signing_key_id, champion.artifact_signature)
+        try:
+            return self._workshop.vault.open(champion.artifact_uri, statement, seal), ""
+        except UntrustedArtifactError as error:
+            return None, str(error)
 
     async def _fit(self, prepared: _Prepared) -> FitResult:
         search = prepared.needs.pipeline.model.timeout / SECOND
@@ -226,14 +244,20 @@ class Runner:
             return await self._workshop.children.run(job, search + self._settings.fit_seconds)
 
     def _candidate(self, run: Run, result: FitResult, needs: Needs) -> Candidate:
-        stored = self._workshop.store.put(
+        shop = self._workshop
+        stored = shop.vault.store.put(
             digest_key(f"artifacts/{run.pipeline}", result.artifact, ".zip"), result.artifact
+        )
+        seal = sealed(
+            Statement(run.pipeline, run.pipeline_version, run.run_id, stored.sha256), shop.key
         )
         return Candidate(
             algorithm=result.algorithm,
             parameters_json=result.parameters_json,
             artifact_uri=stored.uri,
             artifact_sha256=stored.sha256,
+            artifact_signature=seal.signature,
+            signing_key_id=seal.key_id,
             train_rows=result.train_rows,
             holdout_rows=result.holdout_rows,
             metrics=result.metrics,
@@ -265,6 +289,7 @@ def _job(prepared: _Prepared, dataset: Path, threads: int) -> FitJob:
         seed=model.seed,
         threads=threads,
         champion=prepared.champion,
+        no_champion=prepared.no_champion,
         primary_metric=next((gate.metric for gate in pipeline.gates), None),
     )
 

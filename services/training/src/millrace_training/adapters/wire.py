@@ -4,7 +4,7 @@ import math
 
 from millrace_contracts.message import Message
 from millrace_contracts.pipeline_file import PipelineFileError, pipeline_from_json
-from millrace_contracts.wire import Encoder, WireError, WireTable
+from millrace_contracts.wire import Encoder, WireError, WireTable, instant_of
 from millrace_kernel.ids import (
     EntityId,
     EventId,
@@ -13,7 +13,6 @@ from millrace_kernel.ids import (
     RunId,
     derived_id,
 )
-from millrace_kernel.time import Instant
 from millrace_proto.v1 import (
     commands_pb2,
     drift_pb2,
@@ -57,7 +56,7 @@ def features_computed(message: Message) -> events.FeaturesComputed:
         proto.pipeline_version,
         EventId(proto.event_id),
         EntityId(proto.entity),
-        Instant(proto.event_time_us),
+        instant_of(proto.event_time_us),
         tuple(proto.numbers),
         tuple(proto.categories),
         message.recorded_at,
@@ -70,7 +69,7 @@ def label_observed(message: Message) -> events.LabelObserved:
     return events.LabelObserved(
         PipelineName(proto.pipeline),
         EventId(proto.event_id),
-        Instant(proto.known_at_us),
+        instant_of(proto.known_at_us),
         _truth(proto),
         message.recorded_at,
         _place(message),
@@ -90,7 +89,7 @@ def label_retracted(message: Message) -> events.LabelRetracted:
     return events.LabelRetracted(
         PipelineName(proto.pipeline),
         EventId(proto.event_id),
-        Instant(proto.known_at_us),
+        instant_of(proto.known_at_us),
         message.recorded_at,
         _place(message),
     )
@@ -155,6 +154,9 @@ def _champion(proto: models_pb2.ModelPromoted | models_pb2.ModelRolledBack) -> e
         pipeline_version=proto.pipeline_version,
         artifact_uri=proto.artifact_uri,
         artifact_sha256=proto.artifact_sha256,
+        run_id=proto.run_id,
+        artifact_signature=proto.artifact_signature,
+        signing_key_id=proto.signing_key_id,
     )
 
 
@@ -239,6 +241,8 @@ def training_completed(event: events.TrainingCompleted) -> bytes:
         fit_seconds=candidate.fit_seconds,
         cpu_seconds=candidate.cpu_seconds,
         as_of_us=run.as_of,
+        artifact_signature=candidate.artifact_signature,
+        signing_key_id=candidate.signing_key_id,
     ).SerializeToString(deterministic=True)
 
 

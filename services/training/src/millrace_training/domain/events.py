@@ -115,6 +115,9 @@ class Champion:
     pipeline_version: int
     artifact_uri: str
     artifact_sha256: str
+    run_id: str = ""
+    artifact_signature: bytes = b""  # empty: promoted before models were signed
+    signing_key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +220,8 @@ class Candidate:
     parameters_json: str
     artifact_uri: str
     artifact_sha256: str
+    artifact_signature: bytes  # training's own, over pipeline, version of the file, run and digest
+    signing_key_id: str
     train_rows: int
     holdout_rows: int
     metrics: Mapping[str, float]

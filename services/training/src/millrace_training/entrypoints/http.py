@@ -7,7 +7,7 @@ from fastapi import FastAPI, Query
 from fastapi.responses import JSONResponse
 
 from millrace_kernel.ids import PipelineName
-from millrace_service.http import create_app, problem
+from millrace_service.http import NamePath, create_app, problem
 from millrace_training.application.overview import DatasetView, DecisionView, RunView, StatusView
 from millrace_training.bootstrap import NAME, Training
 
@@ -35,7 +35,7 @@ def create(training: Training, ready: Callable[[], bool]) -> FastAPI:
         response_model=StatusView,
         responses=_UNKNOWN,
     )
-    def status(pipeline: str) -> StatusView | JSONResponse:
+    def status(pipeline: NamePath) -> StatusView | JSONResponse:
         """Labelled rows, the run that is going on, what is put off, when the schedule is due."""
         return overview.status(PipelineName(pipeline)) or unknown(pipeline)
 
@@ -45,7 +45,7 @@ def create(training: Training, ready: Callable[[], bool]) -> FastAPI:
         response_model=list[RunView],
         responses=_UNKNOWN,
     )
-    def runs(pipeline: str, limit: Limit = 100) -> list[RunView] | JSONResponse:
+    def runs(pipeline: NamePath, limit: Limit = 100) -> list[RunView] | JSONResponse:
         """Every run, with its outcome and its cost."""
         name = PipelineName(pipeline)
         return overview.runs(name, limit) if overview.status(name) else unknown(pipeline)
@@ -56,7 +56,7 @@ def create(training: Training, ready: Callable[[], bool]) -> FastAPI:
         response_model=list[DatasetView],
         responses=_UNKNOWN,
     )
-    def datasets(pipeline: str, limit: Limit = 100) -> list[DatasetView] | JSONResponse:
+    def datasets(pipeline: NamePath, limit: Limit = 100) -> list[DatasetView] | JSONResponse:
         """What each run learnt from, and the versions of the lake's tables that it was taken from."""
         name = PipelineName(pipeline)
         return overview.datasets(name, limit) if overview.status(name) else unknown(pipeline)
@@ -67,7 +67,7 @@ def create(training: Training, ready: Callable[[], bool]) -> FastAPI:
         response_model=list[DecisionView],
         responses=_UNKNOWN,
     )
-    def decisions(pipeline: str, limit: Limit = 100) -> list[DecisionView] | JSONResponse:
+    def decisions(pipeline: NamePath, limit: Limit = 100) -> list[DecisionView] | JSONResponse:
         """Every decision to train or not to, and why."""
         name = PipelineName(pipeline)
         return overview.decisions(name, limit) if overview.status(name) else unknown(pipeline)

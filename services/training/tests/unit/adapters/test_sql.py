@@ -135,6 +135,8 @@ def test_a_run_that_started_is_open_with_its_dataset_until_it_ends(keep, databas
         "{}",
         "file:///a",
         "aa",
+        b"signature",
+        "key",
         40,
         20,
         {"mae": 1.5},

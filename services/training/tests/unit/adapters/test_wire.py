@@ -149,8 +149,11 @@ def test_champions_and_commands_are_read():
         "epoch": 6,
         "artifact_uri": "u",
         "artifact_sha256": "s",
+        "run_id": "run-7",
+        "artifact_signature": b"signature",
+        "signing_key_id": "key",
     }
-    crowned = events.Champion(5, 6, 3, "u", "s")
+    crowned = events.Champion(5, 6, 3, "u", "s", "run-7", b"signature", "key")
 
     assert decoded(models_pb2.ModelPromoted(**champion)) == events.ModelPromoted("bikes", crowned)
     assert decoded(models_pb2.ModelRolledBack(**champion)) == events.ModelRolledBack(
@@ -203,6 +206,8 @@ def test_a_candidate_carries_everything_a_gate_or_a_person_asks_for():
         "{}",
         "file:///a",
         "aa",
+        b"signature",
+        "key",
         40,
         20,
         {"mae": 1.0},

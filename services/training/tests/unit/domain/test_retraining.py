@@ -71,7 +71,7 @@ def after_a_run_asked_for_at(when: int) -> History:
 
 def finished(number=1, cpu_seconds=10.0) -> RunFinished:
     candidate = Candidate(
-        "linear", "{}", "uri", "sha", 80, 20, {}, {}, 0, 0.0, b"", 1.0, cpu_seconds
+        "linear", "{}", "uri", "sha", b"", "", 80, 20, {}, {}, 0, 0.0, b"", 1.0, cpu_seconds
     )
     dataset = Dataset("uri", "sha", 1, 100, 0, 0, Instant(0), NOON)
     return RunFinished(run(number), dataset, candidate, ())

@@ -104,7 +104,7 @@ def end_of(run, ending):
     match ending:
         case "finished":
             candidate = Candidate(
-                "linear", "{}", "uri", "sha", 80, 20, {}, {}, 0, 0.0, b"", 1.0, 30.0
+                "linear", "{}", "uri", "sha", b"", "", 80, 20, {}, {}, 0, 0.0, b"", 1.0, 30.0
             )
             dataset = Dataset("uri", "sha", 1, 100, 0, 0, Instant(0), NOON)
             return RunFinished(run, dataset, candidate, ())

@@ -30,7 +30,8 @@ def measure_champion(job: FitJob, holdout: Rows) -> Champion:
     its champion as the candidate that is measured here stands behind the model that will ship, so the two are alike.
     """
     if job.champion is None:
-        return Champion({}, None, ())
+        notes = (f"not compared with the champion: {job.no_champion}",) if job.no_champion else ()
+        return Champion({}, None, notes)
     try:
         artifact = read_artifact(job.champion)
         scorer = load_measured(artifact)

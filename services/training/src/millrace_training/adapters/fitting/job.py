@@ -36,7 +36,8 @@ class FitJob:
 
     `dataset` is a Parquet file with the columns event_id (string), event_time_us (int64), numbers (list of double, NaN
     where missing), categories (list of string) and label (double; string for multiclass), one row per labelled event, in
-    any order. `numbers` and `categories` name what the lists hold. `champion` is the artifact to compare with.
+    any order. `numbers` and `categories` name what the lists hold. `champion` is the artifact to compare with; its
+    digest and signature have been checked. `no_champion` says why there is none, where there should be one.
     `trials` 1 fits sensible defaults; more than that searches at random for up to `timeout_seconds` of wall time.
     `threads` 1 unless cores stand idle: OpenMP's threads spin while they wait, and two of them on busy cores took ten
     times as long as one. `refit`: the shipped model learns the holdout too, after it was measured. `primary_metric` None: the label kind's own.
@@ -56,6 +57,7 @@ class FitJob:
     seed: int = 0
     threads: int = 1
     champion: bytes | None = None
+    no_champion: str = ""
     refit: bool = True
     primary_metric: str | None = None
 
