@@ -2,11 +2,18 @@
 
 import pytest
 from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
 from millrace_kernel.errors import PermanentError, TransientError
-from millrace_service.http import create_app
+from millrace_service.http import LimitedBody, NamePath, create_app
 from millrace_telemetry.metrics import BusMetrics
+
+
+class Asked(BaseModel):
+    text: str
+    number: int = 0
 
 
 @pytest.fixture
@@ -28,7 +35,80 @@ def client(readiness: dict[str, bool]) -> TestClient:
     async def away() -> None:
         raise TransientError("the broker is away")
 
+    @app.post("/v1/{name}", responses={404: {"description": "no such thing"}})
+    async def asked(name: NamePath, asked: Asked) -> str:
+        return name
+
+    @app.get("/gone")
+    async def gone() -> None:
+        raise ClientDisconnect
+
+    app.add_middleware(LimitedBody, largest=1_000)
     return TestClient(app)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"text": NaN}', b'{"text": "a", "number": Infinity}', b'{"text": "a", "number": NaN}',
+        b"{", b"null", b'{"text": {"a": "\\udfff"}}', b"",
+    ],
+)  # fmt: skip
+def test_what_is_no_request_is_told_without_being_repeated(client: TestClient, body: bytes):
+    """It may be no JSON and no UTF-8, and then could not be written into an answer."""
+    answer = client.post("/v1/bikes", content=body, headers={"content-type": "application/json"})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert answer.json()["problems"][0]["where"].startswith("body")
+    assert "body" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["a%00b", "%00", "UPPER", "a%0A", "x" * 64, "%ff", "1a"])
+def test_a_name_that_could_be_none_gets_no_further(client: TestClient, name: str):
+    """PostgreSQL would not even look for one with a NUL."""
+    answer = client.post(f"/v1/{name}", json={"text": "a"})
+
+    assert (answer.status_code, answer.json()["problems"][0]["where"]) == (422, "path.name")
+
+
+def test_what_is_not_there_and_what_cannot_be_done_are_problems_too(client: TestClient):
+    nowhere, not_allowed = client.get("/nowhere"), client.delete("/v1/bikes")
+
+    assert (nowhere.status_code, nowhere.json()["title"]) == (404, "Not Found")
+    assert (not_allowed.status_code, not_allowed.headers["allow"]) == (405, "POST")
+    for answer in (nowhere, not_allowed):
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
+
+
+def test_who_hangs_up_is_no_error_of_ours(client: TestClient):
+    """It would be raised here, and logged with a traceback in production."""
+    assert client.get("/gone").status_code == 400
+
+
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_a_request_is_read_no_further_than_it_may_be_long(client: TestClient, in_chunks: bool):
+    content = (b" " * 100 for _ in range(11)) if in_chunks else b" " * 1_100
+
+    answer = client.post("/v1/bikes", content=content, headers={"content-type": "application/json"})
+
+    assert (answer.status_code, answer.json()["status"]) == (413, 413)
+    assert "1000 bytes" in answer.json()["detail"]
+
+
+def test_the_document_says_that_refusals_are_problems(client: TestClient):
+    document = client.get("/openapi.json").json()
+
+    responses = document["paths"]["/v1/{name}"]["post"]["responses"]
+    for status in ("404", "422"):
+        assert responses[status]["content"] == {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        }
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    assert set(document["components"]["schemas"]["Problem"]["required"]) == {
+        "type", "title", "status", "detail",
+    }  # fmt: skip
+    assert client.get("/openapi.json").json() == document
 
 
 def test_it_is_live_before_it_is_ready(client: TestClient, readiness: dict[str, bool]):

@@ -55,8 +55,27 @@ class PlatformSettings(BaseSettings):
     object_store_url: str | None = Field(
         default=None, description="file:// or s3:// URL of the object store; default <home>/objects"
     )
+    millrace_instance: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_-]*$",
+        description="Name of this instance, where several of one stream service share a state folder: each has its own in it",
+    )
+    state_snapshot_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="How old the snapshot of a stream service's state in the object store may get; 0: none are taken",
+    )
+    state_accept_lost_records: bool = Field(
+        default=False,
+        description="Go on when a topic has deleted records that were not yet read; else the service stops and says so",
+    )
     database_url: str | None = Field(
         default=None, description="SQLAlchemy URL for all SQL services; default SQLite under <home>"
+    )
+    millrace_trusted_keys: str | None = Field(
+        default=None,
+        description="Public keys of the trainers whose models are loaded: PEM files, or folders of them, "
+        "with : between; default <home>/keys/trusted",
     )
     http_host: str = Field(default="127.0.0.1", description="Address the HTTP endpoints listen on")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
@@ -74,6 +93,17 @@ class PlatformSettings(BaseSettings):
     @property
     def objects(self) -> str:
         return self.object_store_url or f"file://{self.millrace_home.resolve() / 'objects'}"
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where a local stack keeps the keys that it made for itself."""
+        return self.millrace_home.resolve() / "keys"
+
+    @property
+    def trusted_keys(self) -> tuple[Path, ...]:
+        if self.millrace_trusted_keys:
+            return tuple(Path(path) for path in self.millrace_trusted_keys.split(":") if path)
+        return (self.keys_folder / "trusted",)
 
     def sqlite_url(self, service: str) -> str:
         return f"sqlite:///{self.millrace_home.resolve() / service / f'{service}.db'}"

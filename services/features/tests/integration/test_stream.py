@@ -146,6 +146,7 @@ async def test_events_of_an_ended_pipeline_do_not_stop_the_stream(bed, bikes):
     await bed.end("bikes")
     await bed.event(0, 1.0, version=7)
     async with bed.features():
+        await eventually(lambda: sum(bed.broker.group_offsets("millrace-features").values()) == 1)
         await bed.apply(bikes)
         await bed.event(3, 1.0)
         vectors = await bed.answered(1)

@@ -61,14 +61,15 @@ class StateHistories:
         self._state = state
 
     def of(self, pipeline: PipelineName, entity: EntityId) -> History | None:
-        history: History | None = self._state.get(_key(pipeline, entity))
+        history: History | None = self._state.get(state_key(pipeline, entity))
         return history
 
     def put(self, pipeline: PipelineName, entity: EntityId, history: History) -> None:
-        self._state.put(_key(pipeline, entity), history)
+        self._state.put(state_key(pipeline, entity), history)
 
 
-def _key(pipeline: PipelineName, entity: EntityId) -> bytes:
+def state_key(pipeline: PipelineName, entity: EntityId) -> bytes:
+    """Where an entity's history stands."""
     return f"{pipeline}/{entity}".encode()  # a pipeline's name holds no slash, so keys can't meet
 
 

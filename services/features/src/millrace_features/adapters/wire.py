@@ -4,7 +4,7 @@ import math
 
 from millrace_contracts.message import Message
 from millrace_contracts.pipeline_file import pipeline_from_json
-from millrace_contracts.wire import Encoder, WireError, WireTable
+from millrace_contracts.wire import Encoder, WireError, WireTable, instant_of
 from millrace_features.domain.events import (
     EventAccepted,
     EventLabelled,
@@ -13,7 +13,6 @@ from millrace_features.domain.events import (
 )
 from millrace_kernel.errors import PermanentError
 from millrace_kernel.ids import EntityId, EventId, PipelineName, derived_id
-from millrace_kernel.time import Instant
 from millrace_proto.v1.events_pb2 import EventAccepted as EventAcceptedProto
 from millrace_proto.v1.events_pb2 import EventLabelled as EventLabelledProto
 from millrace_proto.v1.features_pb2 import FeaturesComputed as FeaturesComputedProto
@@ -39,7 +38,7 @@ def event_accepted(message: Message) -> EventAccepted:
         proto.pipeline_version,
         EventId(proto.event_id),
         EntityId(proto.entity),
-        Instant(proto.event_time_us),
+        instant_of(proto.event_time_us),
         tuple(proto.numbers),
         tuple(proto.texts),
     )
@@ -53,8 +52,8 @@ def event_labelled(message: Message) -> EventLabelled:
         proto.pipeline_version,
         EventId(proto.event_id),
         EntityId(proto.entity),
-        Instant(proto.event_time_us),
-        Instant(proto.known_at_us),
+        instant_of(proto.event_time_us),
+        instant_of(proto.known_at_us),
         proto.number if known else math.nan,
     )
 

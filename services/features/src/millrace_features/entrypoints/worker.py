@@ -10,13 +10,20 @@ from millrace_features.application.handlers import on_event, on_label
 from millrace_features.application.pipelines import PipelinesHeard
 from millrace_features.bootstrap import Parts
 from millrace_features.domain.events import EventAccepted
+from millrace_features.settings import Runtime
 from millrace_kernel.ids import PipelineName
 from millrace_service.process import Component
 
 
 def components(parts: Parts) -> list[Component]:
     """Everything that works while the service runs."""
-    return [parts.follower(fold_into(parts.pipelines)), parts.worker(each(handler(parts)))]
+    return [parts.follower(fold_into(parts.pipelines)), _reader(parts)]
+
+
+def _reader(parts: Parts) -> Component:
+    if parts.settings.features_runtime is Runtime.FAUST:
+        return parts.faust_worker(handler(parts))
+    return parts.worker(each(handler(parts)))
 
 
 def handler(parts: Parts) -> Handler:
