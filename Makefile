@@ -13,7 +13,7 @@ SERVERS_STAMP := $(VENV)/.servers
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers lock test lint unit integration e2e proto proto-release proto-check demo up down status bench-bus clean
+.PHONY: help setup setup-servers lock test lint unit integration e2e chaos chaos-smoke proto proto-release proto-check demo up down status bench-bus bench-state overload fuzz clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,11 +40,12 @@ lock: setup ## Resolve requirements*.in again (keeps what still fits; UPGRADE=--
 	$(LOCK) $(UPGRADE) requirements.in -o requirements.lock >/dev/null
 	$(LOCK) $(UPGRADE) -c requirements.lock requirements-dev.in -o requirements-dev.lock >/dev/null
 
-test: setup ## All that must pass: lint, unit, integration, e2e
+test: setup ## All that must pass: lint, unit, integration, e2e, chaos-smoke
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory integration
 	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory chaos-smoke
 
 lint: setup ## Style, types, architecture, contracts
 	$(BIN)/ruff check .
@@ -61,6 +62,13 @@ integration: setup-servers ## Tests on a real Kafka and a real PostgreSQL
 
 e2e: setup-servers ## Tests of the whole platform
 	$(PYTEST) -m "e2e or browser or chaos"
+
+chaos: setup-servers ## Kill everything while a stream runs (TARGET=… STORE=… EVENTS=… SEED=… KILLS=…; BROKEN=… must fail)
+	$(BIN)/python -m tests.chaos $(foreach target,$(TARGET),--target $(target)) $(if $(STORE),--store $(STORE)) \
+		$(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(BROKEN),--broken $(BROKEN))
+
+chaos-smoke: setup-servers ## The same with few events, each target once, and broken variants that must fail
+	$(BIN)/python -m tests.chaos --smoke --events 5000 --output .millrace/chaos-smoke.json
 
 proto: setup ## Generate libs/proto from proto/
 	$(BIN)/python proto/generate.py
@@ -87,6 +95,15 @@ status: setup ## Say what is running
 
 bench-bus: setup-servers ## Measure the bus on this machine
 	@$(BIN)/python benchmarks/bus.py
+
+bench-state: setup-servers ## Measure how soon a service with a million entities is ready again
+	@$(BIN)/python benchmarks/state.py
+
+overload: setup-servers ## Ten times what the stack can take, and each service slow once; ARGS="--minutes 5 --times 10"
+	@$(BIN)/python -m tests.overload $(ARGS)
+
+fuzz: setup ## Fuzz decoders, documents, files and APIs for long, ever new
+	$(PYTEST) --hypothesis-profile=fuzz --timeout 3600 libs/service/tests services/*/tests/integration/test_openapi.py services/*/tests/unit/test_*fuzz.py services/training/tests/unit/adapters/test_wire_fuzz.py libs/contracts/tests/test_pipeline_file_fuzz.py libs/kernel/tests/test_expressions_fuzz.py libs/client/tests/unit/test_fuzz.py
 
 clean: ## Remove caches; the environment and your data stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

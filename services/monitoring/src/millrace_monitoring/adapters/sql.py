@@ -16,7 +16,6 @@ from millrace_kernel.profile import profile_from_json, to_json
 from millrace_kernel.time import Instant
 from millrace_monitoring.adapters import tables
 from millrace_monitoring.domain.events import (
-    Event,
     LabelObserved,
     LabelRetracted,
     PredictionMade,
@@ -223,7 +222,7 @@ _MANY_SIDES = select(tables.waiting.c.event_id, tables.waiting.c.sides).where(
 )
 
 
-def foresee(events: Iterable[Event], unit: Unit) -> None:
+def foresee(events: Iterable[object], unit: Unit) -> None:
     """Before a batch is handled: lock the monitors it is about, in one order for all workers, and read the waiting sides."""
     asked: dict[PipelineName, set[EventId]] = defaultdict(set)
     for event in events:

@@ -4,10 +4,9 @@ import math
 
 from millrace_contracts.message import Message
 from millrace_contracts.pipeline_file import PipelineFileError, pipeline_from_json
-from millrace_contracts.wire import Encoder, WireError, WireTable
+from millrace_contracts.wire import Encoder, WireError, WireTable, instant_of
 from millrace_kernel.ids import EventId, ModelVersionNumber, PipelineName
 from millrace_kernel.profile import profile_from_json
-from millrace_kernel.time import Instant
 from millrace_monitoring.domain import events
 from millrace_monitoring.domain.events import Kind, Role, Severity
 from millrace_proto.v1 import alerts_pb2, drift_pb2, labels_pb2, models_pb2, pipelines_pb2
@@ -50,7 +49,7 @@ def prediction_made(message: Message) -> events.PredictionMade:
         pipeline=PipelineName(proto.pipeline),
         pipeline_version=proto.pipeline_version,
         event_id=_event_id(proto.event_id),
-        event_time=Instant(proto.event_time_us),
+        event_time=instant_of(proto.event_time_us),
         recorded_at=message.recorded_at,
         model_version=ModelVersionNumber(proto.model_version),
         epoch=proto.epoch,

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from millrace_kernel.ids import PipelineName
 from millrace_monitoring.application.status import Status, status_of
 from millrace_monitoring.bootstrap import NAME, Parts
-from millrace_service.http import create_app, problem
+from millrace_service.http import NamePath, create_app, problem
 
 
 def create(parts: Parts, ready: Callable[[], bool]) -> FastAPI:
@@ -31,7 +31,7 @@ def create(parts: Parts, ready: Callable[[], bool]) -> FastAPI:
         response_model=Status,
         responses={404: {"description": "No such pipeline"}},
     )
-    def status(pipeline: str) -> Status | JSONResponse:
+    def status(pipeline: NamePath) -> Status | JSONResponse:
         """Windows, what drifts now, the newest metrics, and running metrics by model version and overall."""
         known = overview.of(PipelineName(pipeline))
         if known is None:
