@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -55,19 +56,20 @@ spec:
 """
 
 
-def history(path: Path) -> None:
+def history(before: Path, after: Path) -> None:
     """Minute by minute, two pumps: wear follows load and heat; from DRIFT_AT on against the load, which also grows."""
     chance = np.random.default_rng(7)
     began = datetime(2026, 1, 1, tzinfo=UTC)
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["id", "at", "pump", "load", "heat", "site", "wear"])
+    with before.open("w", newline="") as first, after.open("w", newline="") as second:
+        writers = csv.writer(first), csv.writer(second)
+        for rows in writers:
+            rows.writerow(["id", "at", "pump", "load", "heat", "site", "wear"])
         for number in range(ROWS):
             turned = number >= DRIFT_AT
             load, heat = chance.normal(2.0 if turned else 0.0), chance.normal()
             wear = 20 + (-4 if turned else 4) * load + 2 * heat + chance.normal(0, 0.3)
             at = (began + timedelta(minutes=number)).isoformat()
-            rows.writerow(
+            writers[turned].writerow(
                 [
                     f"p{number}",
                     at,
@@ -85,18 +87,36 @@ def looped(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """The whole story, once: apply, replay, kill each service on the way, wait until everything is scored."""
     folder = tmp_path_factory.mktemp("pumps")
     (folder / "pumps.yaml").write_text(PIPELINE)
-    history(folder / "pumps.csv")
+    before, after = folder / "before.csv", folder / "after.csv"
+    history(before, after)
     stack.millrace("apply", folder / "pumps.yaml")
-    replaying = stack.start(
-        "replay", folder / "pumps.csv", "--pipeline", "pumps", "--rate", 100, "--wait"
-    )
-    for name in SERVICES:
+    replay(stack, before, rate=100, killing=SERVICES[:3])
+    wait_for_a_champion(stack)  # the world turns round only when there is a model to be wrong
+    replay(
+        stack, after, rate=40, killing=SERVICES[3:]
+    )  # time for two turns of a loop that dies thrice
+    return stack
+
+
+def replay(stack: Stack, history: Path, *, rate: int, killing: Sequence[str]) -> None:
+    """All of it, scored; meanwhile these services are killed, one after the other."""
+    replaying = stack.start("replay", history, "--pipeline", "pumps", "--rate", rate, "--wait")
+    for name in killing:
         before = stack.process(name)
         os.kill(before["process"]["pid"], signal.SIGKILL)
         wait_until_back(stack, name, before["restarts"])
     output, _ = replaying.communicate(timeout=300)
     assert replaying.returncode == 0, output + stack.logs()
-    return stack
+
+
+def wait_for_a_champion(stack: Stack) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        answer = httpx2.get(f"{stack.url('serving')}/v2/models/pumps")
+        if answer.status_code == 200 and answer.json()["versions"]:
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"no model was promoted\n{stack.logs()}")
 
 
 def wait_until_back(stack: Stack, name: str, restarts: int) -> None:
