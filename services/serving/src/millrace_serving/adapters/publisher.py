@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from enum import Enum, auto
 from itertools import islice
 
@@ -39,6 +39,21 @@ class _State(Enum):
     TAKING = auto()
     DRAINING = auto()
     STOPPED = auto()
+
+
+class _Expectation(AbstractContextManager[None]):
+    """One for all requests: a generator for each would take longer than all else that is done about it."""
+
+    def __init__(self, publisher: "BusPublisher") -> None:
+        self._publisher = publisher
+
+    @override
+    def __enter__(self) -> None:
+        self._publisher.expect(1)
+
+    @override
+    def __exit__(self, *error: object) -> None:
+        self._publisher.expect(-1)
 
 
 class BusPublisher(Publisher):
@@ -83,19 +98,20 @@ class BusPublisher(Publisher):
         self._sent = 0
         self._expected = 0
         self._state = _State.TAKING
+        self._expectation = _Expectation(self)
 
     @override
-    @contextmanager
-    def expecting(self) -> Iterator[None]:
+    def expecting(self) -> AbstractContextManager[None]:
         if self._outside_bytes > self._room_bytes or self._expected >= self._most_requests:
             raise TransientError(
                 "answers can't be written to the stream as fast as they are asked for; ask again in a moment"
             )
-        self._expected += 1
-        try:
-            yield
-        finally:
-            self._expected -= 1
+        return self._expectation
+
+    def expect(self, change: int) -> None:
+        """So many requests more, or fewer, are under way."""
+        self._expected += change
+        if change < 0:
             self._work.set()
 
     @override

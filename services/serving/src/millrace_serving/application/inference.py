@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import count
 
-from millrace_kernel.ids import EntityId, EventId, PipelineName, derived_id
+from millrace_kernel.ids import DerivedIds, EntityId, EventId, PipelineName
 from millrace_kernel.pipeline import Pipeline
 from millrace_kernel.time import Clock, Instant
 from millrace_serving.application.deployments import Deployment, Deployments
@@ -79,7 +79,7 @@ class Inference:
         self._deployments = deployments
         self._publisher = publisher
         self._clock = clock
-        self._ids_from = ("request", instance, str(clock.now()))
+        self._ids = DerivedIds("request", instance, str(clock.now()))
         self._numbers = count(1)
 
     def answer(self, name: str, version: str | None, body: object) -> Answered:
@@ -91,7 +91,7 @@ class Inference:
             )
         request = read_request(body, answering.signature)
         answers = answering.answers(request.rows)
-        identity = request.id or derived_id(*self._ids_from, str(next(self._numbers)))
+        identity = request.id or self._ids.of(b"%d" % next(self._numbers))
         response = {
             "model_name": name,
             "model_version": answering.version,

@@ -68,5 +68,8 @@ ERRORS = {
     400: _error(400, "The request is wrong; the error says where"),
     404: _error(404, "No such pipeline, or the version is not loaded"),
     413: _error(413, "The body is too large"),
+    415: _error(415, "The body is compressed"),
     503: _error(503, "Not ready; try again"),
 }
+
+REFUSALS = ERRORS[400] | ERRORS[404] | ERRORS[413] | ERRORS[415] | ERRORS[503]
