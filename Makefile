@@ -40,12 +40,11 @@ lock: setup ## Resolve requirements*.in again (keeps what still fits; UPGRADE=--
 	$(LOCK) $(UPGRADE) requirements.in -o requirements.lock >/dev/null
 	$(LOCK) $(UPGRADE) -c requirements.lock requirements-dev.in -o requirements-dev.lock >/dev/null
 
-test: setup ## All that must pass: lint, unit, integration, e2e, chaos-smoke
+test: setup ## All that must pass: lint, unit, integration, e2e
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory integration
 	@$(MAKE) --no-print-directory e2e
-	@$(MAKE) --no-print-directory chaos-smoke
 
 lint: setup ## Style, types, architecture, contracts
 	$(BIN)/ruff check .
