@@ -4,7 +4,7 @@
 
 FROM python:3.11-slim-bookworm AS build
 ARG SERVICE
-ENV UV_LINK_MODE=copy PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV UV_LINK_MODE=copy UV_CACHE_DIR=/var/cache/uv PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 
 COPY requirements-uv.lock requirements.lock requirements-dev.lock ./
@@ -12,7 +12,7 @@ RUN pip install --no-cache-dir --require-hashes -r requirements-uv.lock && pytho
 
 COPY libs libs
 COPY services/${SERVICE} services/${SERVICE}
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     for package in libs/* services/${SERVICE}; do \
         uv build --quiet --wheel --build-constraints requirements-dev.lock --require-hashes --out-dir wheels "$package" || exit 1; \
     done \
