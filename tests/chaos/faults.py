@@ -118,20 +118,21 @@ class RelayDies(Fault):
     async def watch(self, scene: Scene) -> None:
         instance, home, seen = f"{self._service}-0", scene.world.home, 0
         process = scene.process(instance)
+        first = process.starts
 
         def deaths() -> int:
             return counted(home, self._service, "relay")
 
+        def is_back() -> bool:
+            return process.starts >= first + deaths()
+
         loop = asyncio.get_running_loop()
         while True:
             await scene.until(lambda: deaths() > seen, "a death", FOREVER)  # noqa: B023
-            seen = deaths()
-            # noted just before it: by now, or in a moment, it is dead (and not of another fault a while ago)
-            await scene.until(lambda: process.died_at > loop.time() - 1, f"{instance} is dead")
-            began = process.died_at
+            began, seen = loop.time(), deaths()
+            await scene.until(is_back, f"{instance} was started again")
             await scene.until(lambda: scene.has_published(instance), f"{instance} publishes")
-            if deaths() == seen:
-                self._longest = max(self._longest, loop.time() - began)
+            self._longest = max(self._longest, loop.time() - began)
 
     @override
     async def finish(self, scene: Scene) -> Struck:

@@ -34,6 +34,7 @@ from millrace_bus.broker import (
     TopicPartition,
     TopicSpec,
 )
+from millrace_bus.connections import keep_the_word
 from millrace_bus.dead_letters import cut
 from millrace_bus.membership import Membership
 from millrace_contracts.catalogue import DEAD_LETTERS
@@ -49,6 +50,9 @@ FETCH_BYTES = 8 << 20
 # what aiokafka raises about a partition that moved to another member, or while all are dealt out anew: whoever gets it
 # starts from its own store, so there is nothing to do here
 _NOT_OURS = (IllegalStateError, AssertionError)
+
+
+keep_the_word()
 
 
 class BrokerAwayError(TransientError):
