@@ -8,8 +8,8 @@ import pytest
 from millrace_bus.topology import ensure_topics
 from millrace_kernel.ids import derived_id
 from millrace_proto.v1.predictions_pb2 import PredictionRole
+from millrace_serving.entrypoints.general import ANSWERED_IN_PLACE, LARGEST_BODY
 from millrace_serving.entrypoints.http import app
-from millrace_serving.entrypoints.infer import ANSWERED_IN_PLACE, LARGEST_BODY
 from millrace_testkit.eventually import eventually
 
 STEP = 10_000.0

@@ -11,7 +11,8 @@ from millrace_service.http import create_app
 from millrace_serving.application.inference import Inference
 from millrace_serving.bootstrap import NAME, Parts
 from millrace_serving.domain.tensors import Json
-from millrace_serving.entrypoints.infer import STATUS, HotPath, Infer, Reply, refusal
+from millrace_serving.entrypoints.general import STATUS, Infer, Reply, refusal
+from millrace_serving.entrypoints.infer import HotPath
 from millrace_serving.entrypoints.openapi import DESCRIPTION, ERRORS, INFER, REFUSALS
 
 VERSION = "0.1.0"
