@@ -25,7 +25,8 @@ LABEL org.opencontainers.image.title="millrace-${SERVICE}" org.opencontainers.im
 
 # Folders of named volumes take over this owner when they are first mounted.
 RUN useradd --system --uid 10001 --home-dir /var/lib/millrace --create-home millrace \
-    && install -d -o millrace -g millrace /var/lib/millrace /var/lib/millrace-objects
+    && install -d -o millrace -g millrace /var/lib/millrace /var/lib/millrace-objects \
+        /var/lib/millrace/keys /var/lib/millrace/keys/trusted
 COPY --from=build /opt/millrace /opt/millrace
 
 ENV PATH=/opt/millrace/bin:$PATH \

@@ -151,3 +151,23 @@ def settings_of(service: str) -> type[BaseSettings]:
         and value.__module__ == module.__name__
     )
     return settings
+
+
+@pytest.mark.parametrize(
+    ("service", "mode"), [("training", ""), ("registry", ":ro"), ("serving", ":ro")]
+)
+def test_who_checks_signatures_gets_the_public_keys_and_only_training_writes_them(
+    service: str, mode: str
+):
+    container = CONTAINERS[service]
+    home = container["environment"]["MILLRACE_HOME"]
+
+    assert f"trusted-keys:{home}/keys/trusted{mode}" in container["volumes"]
+    assert "MILLRACE_TRUSTED_KEYS" not in container["environment"]  # it would name another folder
+
+
+@pytest.mark.parametrize("service", set(PORTS) - {"training"})
+def test_nobody_else_gets_the_private_half(service: str):
+    private = next(v for v in CONTAINERS["training"]["volumes"] if v.endswith(":/var/lib/millrace"))
+
+    assert private not in CONTAINERS[service]["volumes"]
