@@ -2,15 +2,19 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from millrace_bus.broker import TopicPartition
 from millrace_bus.dead_letters import TooManyDeadLettersError
 from millrace_bus.retry import Backoff
 from millrace_bus.stream import StreamSettings, StreamWorker, each
 from millrace_bus.topology import ensure_topics
+from millrace_contracts.message import Record
 from millrace_kernel.errors import TransientError
 from millrace_testkit.counting import (
     POISON,
@@ -22,7 +26,7 @@ from millrace_testkit.counting import (
     seen_record,
 )
 from millrace_testkit.eventually import eventually, running
-from millrace_testkit.memory import MemoryBroker
+from millrace_testkit.memory import MemoryBroker, MemoryConsumer
 
 EVENTS, FEATURES = "millrace.events", "millrace.features"
 QUICK = Backoff(0.001, 0.01)
@@ -220,3 +224,52 @@ async def test_ids_are_derived_and_causality_is_told(tmp_path: Path) -> None:
     assert headers["ce_recordedtime"] == b"2026-01-01T00:00:00.000000Z"
     assert headers["content-type"] == b"application/protobuf"
     assert "traceparent" not in headers
+
+
+class LosesItsBroker(MemoryConsumer):
+    """In its first life the broker goes away while it asks for beginnings, and answers only when it stops."""
+
+    lives = 0
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        type(self).lives += 1
+        self._is_first = type(self).lives == 1
+        self._asked, self._stopping = asyncio.Event(), asyncio.Event()
+
+    @override
+    async def beginnings(
+        self, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, int]:
+        if self._is_first:
+            self._asked.set()
+            await self._stopping.wait()
+        return await super().beginnings(partitions)
+
+    @override
+    async def poll(
+        self, max_records: int, timeout: float
+    ) -> Mapping[TopicPartition, Sequence[Record]]:
+        if self._is_first:
+            await self._asked.wait()
+            raise TransientError("the broker is away")
+        return await super().poll(max_records, timeout)
+
+    @override
+    async def stop(self) -> None:
+        self._stopping.set()
+        await super().stop()
+
+
+async def test_partitions_dealt_to_a_session_that_is_over_are_not_kept_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next session took them for its own and did not seek: it read on from the group's offset, past what was left."""
+    broker = await broker_with(["a", "b", "c"])
+    ahead = {place: len(broker.logs[place]) for place in broker.places(EVENTS)}
+    broker._group("millrace-features").offsets.update(ahead)  # told by another instance
+    monkeypatch.setattr("millrace_testkit.memory.MemoryConsumer", LosesItsBroker)
+    monkeypatch.setattr(LosesItsBroker, "lives", 0)
+    async with running(worker(broker, tmp_path)):
+        await eventually(lambda: len(answers(broker)) == 3)
+    assert_counted_once(broker, ["a", "b", "c"])

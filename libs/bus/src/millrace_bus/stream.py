@@ -250,6 +250,8 @@ class StreamWorker(RebalanceListener):
     async def _take(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
         """Open what is here at once; what may have to be fetched is opened beside the stream, and paused until then."""
         beginnings = await consumer.beginnings(places)
+        if consumer is not self._sessions.consumer:
+            return  # its session ended meanwhile, and has closed what there was
         for place in places:
             beginning = beginnings[place]
             if self._homes.snapshots is None:
