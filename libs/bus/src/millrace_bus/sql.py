@@ -8,7 +8,8 @@ from typing import Any
 
 from alembic import command, context
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from millrace_kernel.errors import TransientError
@@ -23,6 +24,13 @@ _SQLITE_PASSING = (
 _BUSY_MILLISECONDS = 30_000
 _READ_ONLY = "millrace_read_only"
 LONGEST_STANDSTILL_SECONDS = 10.0
+# Sessions of this account that have been waiting for their own process for so long, in the middle of a transaction
+_END_STANDSTILLS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE usename = current_user AND datname = current_database() AND pid <> pg_backend_pid()
+      AND wait_event_type = 'Client' AND xact_start IS NOT NULL
+      AND state_change < clock_timestamp() - make_interval(secs => :seconds)
+"""
 
 
 class DatabaseAwayError(TransientError):
@@ -39,7 +47,11 @@ class Database:
         pool_size: int = 5,
         longest_standstill_seconds: float = LONGEST_STANDSTILL_SECONDS,
     ) -> None:
-        """`longest_standstill_seconds`: PostgreSQL ends a transaction in which its process does nothing for so long."""
+        """`longest_standstill_seconds`: a transaction in which its process does nothing for so long is ended.
+
+        PostgreSQL does that by itself between two statements. In the middle of a pipelined batch it waits for ever, so
+        whoever has waited for a lock for half as long ends such transactions of the others (see `_told`).
+        """
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite and parsed.database and parsed.database != ":memory:":
@@ -50,6 +62,7 @@ class Database:
             threading.Lock() if self.is_sqlite else nullcontext()
         )
         self._shown_url = parsed.render_as_string(hide_password=True)
+        self._longest_standstill_seconds = longest_standstill_seconds
         if self.is_sqlite:
             _prepare_sqlite(self.engine)
         else:
@@ -76,6 +89,8 @@ class Database:
         config.set_main_option("script_location", str(scripts))
         config.set_main_option("path_separator", "os")
         with self._writing, self._told(), self.engine.begin() as connection:
+            if not self.is_sqlite:  # it may have to wait while another instance migrates
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -87,9 +102,18 @@ class Database:
         try:
             yield
         except DBAPIError as error:
+            if isinstance(error.orig, LockNotAvailable):
+                self._end_standstills()
             if _may_pass(error, self.is_sqlite):
                 raise DatabaseAwayError(f"database {self._shown_url}: {error.orig}") from error
             raise
+
+    def _end_standstills(self) -> None:
+        """PostgreSQL 17 has `transaction_timeout` for it; the ones before have not."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                text(_END_STANDSTILLS), {"seconds": self._longest_standstill_seconds}
+            )
 
 
 def run_migrations(metadata: MetaData) -> None:
@@ -140,4 +164,5 @@ def _prepare_postgresql(engine: Engine, longest_standstill_seconds: float) -> No
         milliseconds = round(longest_standstill_seconds * 1_000)
         with connection.cursor() as cursor:
             cursor.execute(f"SET idle_in_transaction_session_timeout = {milliseconds}")
+            cursor.execute(f"SET lock_timeout = {milliseconds // 2}")
         connection.commit()
