@@ -13,7 +13,7 @@ SERVERS_STAMP := $(VENV)/.servers
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers lock test lint unit integration e2e chaos chaos-smoke proto proto-release proto-check demo up down status bench-bus bench-state overload fuzz clean
+.PHONY: help setup setup-servers lock test lint unit integration e2e chaos chaos-smoke proto proto-release proto-check demo up down status bench-bus bench-state bench-serving bench-stream bench-models bench-loop overload fuzz clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,11 +40,12 @@ lock: setup ## Resolve requirements*.in again (keeps what still fits; UPGRADE=--
 	$(LOCK) $(UPGRADE) requirements.in -o requirements.lock >/dev/null
 	$(LOCK) $(UPGRADE) -c requirements.lock requirements-dev.in -o requirements-dev.lock >/dev/null
 
-test: setup ## All that must pass: lint, unit, integration, e2e
+test: setup ## All that must pass: lint, unit, integration, e2e, a little chaos
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory integration
 	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory chaos-smoke
 
 lint: setup ## Style, types, architecture, contracts
 	$(BIN)/ruff check .
@@ -97,6 +98,19 @@ bench-bus: setup-servers ## Measure the bus on this machine
 
 bench-state: setup-servers ## Measure how soon a service with a million entities is ready again
 	@$(BIN)/python benchmarks/state.py
+
+bench-serving: setup-servers ## Measure serving beside other model servers; ARGS="--quick"
+	@infra/setup/load_generators.sh
+	@$(BIN)/python -m benchmarks.serving $(ARGS)
+
+bench-stream: setup-servers ## Measure events to predictions beside other stream engines; ARGS="--quick"
+	@$(BIN)/python -m benchmarks.stream $(ARGS)
+
+bench-models: setup ## Measure many models in one process, and changing them under load
+	@$(BIN)/python -m benchmarks.models $(ARGS)
+
+bench-loop: setup ## Play the retraining policy over recorded data (MILLRACE_BENCH_DATA=folder)
+	@$(BIN)/python -m benchmarks.loop $(ARGS)
 
 overload: setup-servers ## Ten times what the stack can take, and each service slow once; ARGS="--minutes 5 --times 10"
 	@$(BIN)/python -m tests.overload $(ARGS)

@@ -1,7 +1,8 @@
-"""Generate `libs/proto` from `proto/millrace/v1`. Run by `make proto`; `make proto-check` runs it with --check.
+"""Generate `libs/proto` from `proto`. Run by `make proto`; `make proto-check` runs it with --check.
 
-The files are mapped into the Python package `millrace_proto` on protoc's own path, so that no import has to be
-rewritten afterwards and the name `millrace` stays free for the SDK.
+The files are mapped into their Python packages on protoc's own path, so that no import has to be rewritten afterwards
+and the name `millrace` stays free for the SDK. The bus's contracts go to `millrace_proto`; the Open Inference
+Protocol, which others define and only serving speaks, stands apart in `open_inference_proto`.
 """
 
 import filecmp
@@ -12,29 +13,32 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
-CONTRACTS = ROOT / "proto" / "millrace" / "v1"
-PACKAGE = "millrace_proto/v1"
+SOURCES = {
+    "millrace_proto/v1": ROOT / "proto" / "millrace" / "v1",
+    "open_inference_proto": ROOT / "proto" / "inference",
+}  # by the package that each becomes
 TARGET = ROOT / "libs" / "proto" / "src"
 
 
 def generate(into: Path) -> None:
-    """Write `<into>/millrace_proto/v1/*_pb2.py[i]`. Exits with protoc's message when a contract does not compile."""
+    """Write `<into>/<package>/*_pb2.py[i]`. Exits with protoc's message when a contract does not compile."""
     into.mkdir(parents=True, exist_ok=True)
-    files = [f"{PACKAGE}/{path.name}" for path in sorted(CONTRACTS.glob("*.proto"))]
-    arguments = [
-        "protoc",
-        f"-I{PACKAGE}={CONTRACTS}",
-        f"--python_out={into}",
-        f"--pyi_out={into}",
-        *files,
-    ]
-    if protoc.main(arguments) != 0:
-        sys.exit("protoc refused the contracts; its message stands above")
-    for folder in (into / "millrace_proto", into / PACKAGE):
-        (folder / "__init__.py").write_text(
-            '"""Generated from proto/ by `make proto`; never edited."""\n'
-        )
-    (into / "millrace_proto" / "py.typed").touch()
+    for package, source in SOURCES.items():
+        files = [f"{package}/{path.name}" for path in sorted(source.glob("*.proto"))]
+        arguments = [
+            "protoc",
+            f"-I{package}={source}",
+            f"--python_out={into}",
+            f"--pyi_out={into}",
+            *files,
+        ]
+        if protoc.main(arguments) != 0:
+            sys.exit("protoc refused the contracts; its message stands above")
+        (into / package.split("/")[0] / "py.typed").touch()
+        for folder in {into / package, into / package.split("/")[0]}:
+            (folder / "__init__.py").write_text(
+                '"""Generated from proto/ by `make proto`; never edited."""\n'
+            )
 
 
 def stale() -> list[str]:

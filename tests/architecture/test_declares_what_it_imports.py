@@ -21,6 +21,8 @@ PROJECTS = {
     name: tomllib.loads((path / "pyproject.toml").read_text()) for name, path in FOLDERS.items()
 }
 DISTRIBUTIONS = packages_distributions()
+# Packages of ours that are not called as their distributions are.
+OURS = {"millrace": "millrace-client", "open_inference_proto": "millrace-proto"}
 # What is part of another distribution's promise, and where it comes with.
 COMES_WITH = {
     "pydantic": "pydantic-settings",
@@ -61,8 +63,8 @@ def distributions_of(module: str) -> set[str]:
     top = module.split(".")[0]
     if top in sys.stdlib_module_names:
         return set()
-    if top == "millrace" or top.startswith("millrace_"):
-        return {canonicalize_name("millrace-client" if top == "millrace" else top)}
+    if top in OURS or top.startswith("millrace_"):
+        return {canonicalize_name(OURS.get(top, top))}
     if module.startswith("opentelemetry."):
         return {f"opentelemetry-{part}" for part in ("api", "sdk")} | {
             name for name in DISTRIBUTIONS["opentelemetry"] if "exporter" in name

@@ -66,10 +66,17 @@ def test_a_service_listens_and_is_asked_where_it_is_published(service: str, port
     container = CONTAINERS[service]
 
     assert container["environment"][f"{service.upper()}_PORT"] == str(port)
-    assert container["ports"] == [
-        f"${{MILLRACE_BIND:-127.0.0.1}}:${{{service.upper()}_PORT:-{port}}}:{port}"
-    ]
+    published = f"${{MILLRACE_BIND:-127.0.0.1}}:${{{service.upper()}_PORT:-{port}}}:{port}"
+    assert container["ports"][0] == published
+    assert len(container["ports"]) == (2 if service == "serving" else 1)
     assert f":{port}/health/ready" in container["healthcheck"]["test"][-1]
+
+
+def test_serving_is_asked_over_grpc_too():
+    container = CONTAINERS["serving"]
+
+    assert container["environment"]["SERVING_GRPC_PORT"] == "8115"
+    assert container["ports"][1] == "${MILLRACE_BIND:-127.0.0.1}:${SERVING_GRPC_PORT:-8115}:8115"
 
 
 @pytest.mark.parametrize("service", PORTS)
@@ -166,7 +173,7 @@ def test_who_checks_signatures_gets_the_public_keys_and_only_training_writes_the
     assert "MILLRACE_TRUSTED_KEYS" not in container["environment"]  # it would name another folder
 
 
-@pytest.mark.parametrize("service", set(PORTS) - {"training"})
+@pytest.mark.parametrize("service", sorted(set(PORTS) - {"training"}))
 def test_nobody_else_gets_the_private_half(service: str):
     private = next(v for v in CONTAINERS["training"]["volumes"] if v.endswith(":/var/lib/millrace"))
 

@@ -1,5 +1,7 @@
 import contextlib
 import io
+import math
+import re
 from dataclasses import replace
 from zipfile import ZIP_DEFLATED, ZipFile
 
@@ -13,6 +15,8 @@ from millrace_artifacts.artifact import (
     Native,
     NativeFormat,
     Parity,
+    Runtime,
+    Speed,
     read_artifact,
     write_artifact,
 )
@@ -145,3 +149,50 @@ def test_a_model_whose_onnx_form_differs_needs_xgboosts_own(an_artifact):
         replace(model, onnx=None)
     native = Native(NativeFormat.UBJ, b"")
     assert Model(model.signature, DIFFERS, None, native).runtime == "native"
+
+
+SPEED = Speed(256, onnx_row_us=10.0, onnx_rows_us=900.0, native_row_us=290.0, native_rows_us=450.0)
+UBJ = Native(NativeFormat.UBJ, b"ubj")
+
+
+def test_speed_travels_with_the_artifact_and_is_none_where_it_was_not_measured(an_artifact):
+    artifact = an_artifact()
+    timed = replace(artifact, model=replace(artifact.model, native=UBJ, speed=SPEED))
+    assert read_artifact(write_artifact(timed)) == timed
+    assert b'"onnx_row_us": 10.0' in write_artifact(timed)
+    assert read_artifact(write_artifact(artifact)).model.speed is None
+
+
+def test_an_artifact_from_before_speed_was_measured_is_still_read(an_artifact):
+    def before(files):
+        files["manifest.json"] = re.sub(rb',\s*"speed": null', b"", files["manifest.json"])
+        assert b"speed" not in files["manifest.json"]
+
+    content = write_artifact(an_artifact())
+    assert read_artifact(rewritten(content, before)) == an_artifact()
+
+
+@pytest.mark.parametrize(
+    ("native_row_us", "native", "largest_difference", "runtime"),
+    [
+        (290.0, UBJ, 0.0, Runtime.ONNX),
+        (5.0, UBJ, 0.0, Runtime.NATIVE),  # 2 and 2 times as fast
+        (10.0, UBJ, 0.0, Runtime.ONNX),  # as fast and 2 times: 1.4 times
+        (5.0, Native(NativeFormat.SKOPS, b""), 0.0, Runtime.ONNX),
+        (5.0, None, 0.0, Runtime.ONNX),
+        (290.0, UBJ, 1.0, Runtime.NATIVE),  # right before fast
+    ],
+)
+def test_who_answers_is_chosen_by_parity_then_by_speed(
+    an_artifact, native_row_us, native, largest_difference, runtime
+):
+    model = an_artifact().model
+    speed = replace(SPEED, native_row_us=native_row_us)
+    parity = replace(model.parity, largest_difference=largest_difference)
+    assert replace(model, native=native, speed=speed, parity=parity).runtime is runtime
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])
+def test_a_time_that_no_clock_measures_is_refused(value):
+    with pytest.raises(UnreadableArtifactError, match="no measurement"):
+        replace(SPEED, native_row_us=value)

@@ -214,6 +214,38 @@ class TestTheCanonicalForm:
         )
         assert pipeline_digest(read_pipeline(SMALLEST)) != pipeline_digest(read_pipeline(BIKES))
 
+    @pytest.mark.parametrize(
+        "written",
+        [
+            "{strategy: shadow, min_labels: 5, max_labels: 50, confidence: 0.95, shadow_from: 7d}",
+            "{strategy: canary, steps: [0.5, 100], limits: {latency: 5ms, errors: 0.2}}",
+            "{strategy: canary}",
+        ],
+    )
+    def test_holds_all_that_a_comparison_needs(self, written):
+        text = BIKES.replace("{strategy: manual, min_labels: 200}", written)
+        pipeline = read_pipeline(text, version=3)
+
+        assert pipeline_from_json(pipeline_to_json(pipeline)) == pipeline
+        assert read_pipeline(pipeline_to_yaml(pipeline), version=3) == pipeline
+
+    def test_of_a_comparison_has_defaults_that_work(self):
+        text = BIKES.replace("{strategy: manual, min_labels: 200}", "{strategy: canary}")
+        promotion = read_pipeline(text).promotion
+
+        assert (promotion.min_labels, promotion.max_labels, promotion.confidence) == (
+            200,
+            10_000,
+            0.99,
+        )
+        assert promotion.steps == (1.0, 5.0, 25.0, 100.0)
+
+    def test_says_of_a_comparison_only_what_its_strategy_looks_at(self):
+        """A file that compares nothing keeps the digest it had before there were comparisons."""
+        assert '"promotion":{"min_labels":200,"strategy":"manual"}' in pipeline_to_json(
+            read_pipeline(BIKES)
+        )
+
 
 class TestARefusal:
     def test_all_problems_are_told_at_once_in_the_order_of_the_lines(self):
@@ -241,13 +273,57 @@ class TestARefusal:
         assert problem.fix == "did you mean 'binary'?"
         assert isinstance(caught.value, PermanentError)
 
-    @pytest.mark.parametrize("strategy", ["shadow", "canary"])
-    def test_strategies_to_come_name_those_that_are(self, strategy):
-        (problem,) = problems_of(BIKES.replace("strategy: manual", f"strategy: {strategy}"))
+    @pytest.mark.parametrize(
+        ("wrong", "problem"),
+        [
+            (
+                "{strategy: direct, max_labels: 500}",
+                "line 23: spec.promotion.max_labels: is never used with strategy direct; "
+                "write strategy: shadow or canary, or remove it",
+            ),
+            (
+                "{strategy: canary, shadow_from: 7d}",
+                "line 23: spec.promotion.shadow_from: is never used with strategy canary; "
+                "write strategy: shadow, or remove it",
+            ),
+            (
+                "{strategy: shadow, steps: [1, 100]}",
+                "line 23: spec.promotion.steps: is never used with strategy shadow; "
+                "write strategy: canary, or remove it",
+            ),
+            (
+                "{strategy: shadow, min_labels: 50, max_labels: 20}",
+                "line 23: spec.promotion.max_labels: is less than min_labels (50); "
+                "write more, or lower min_labels",
+            ),
+            (
+                "{strategy: canary, steps: [5, 1, 100]}",
+                "line 23: spec.promotion.steps: [5.0, 1.0, 100.0] does not grow to 100; "
+                "write per cents of the entities, each more than the one before, e.g. [1, 5, 25, 100]",
+            ),
+            (
+                "{strategy: canary, steps: [1, 50]}",
+                "line 23: spec.promotion.steps: [1.0, 50.0] does not grow to 100; "
+                "write per cents of the entities, each more than the one before, e.g. [1, 5, 25, 100]",
+            ),
+            (
+                "{strategy: canary, steps: [0, 100]}",
+                "line 23: spec.promotion.steps[0]: 0 is too small; write at least 0.01",
+            ),
+            (
+                "{strategy: shadow, limits: {latency: 5}}",
+                "line 23: spec.promotion.limits.latency: 5 has no unit; write e.g. 5s, 5m, 5h or 5d",
+            ),
+            (
+                "{strategy: shadow, limits: {error: 0.1}}",
+                "line 23: spec.promotion.limits.error: is not a key here; did you mean 'errors'?",
+            ),
+        ],
+    )
+    def test_a_promotion_that_makes_no_sense_is_refused(self, wrong, problem):
+        text = BIKES.replace("{strategy: manual, min_labels: 200}", wrong)
 
-        assert f"'{strategy}' is not supported yet" in problem
-        assert "direct" in problem
-        assert "manual" in problem
+        assert problems_of(text) == [problem]
 
     @pytest.mark.parametrize(
         ("text", "what"),

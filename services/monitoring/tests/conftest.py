@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from millrace_kernel.ids import EventId, ModelVersionNumber, PipelineName
-from millrace_kernel.pipeline import LabelKind, Monitoring
+from millrace_kernel.pipeline import LabelKind, Monitoring, Promotion, Strategy
 from millrace_kernel.profile import ReferenceProfile, category_column, number_column
 from millrace_kernel.time import DAY, HOUR, MINUTE, Duration, Instant
 from millrace_monitoring.application import handlers
 from millrace_monitoring.domain.events import (
+    ChallengerEnded,
+    ChallengerStarted,
     Event,
     LabelObserved,
     LabelRetracted,
@@ -51,6 +53,7 @@ def make_watched(
     *,
     window: int = 100,
     shapes: Mapping[int, Shape] | None = None,
+    promotion: Promotion | None = None,
 ) -> WatchedPipeline:
     return WatchedPipeline(
         name=BIKES,
@@ -59,6 +62,7 @@ def make_watched(
         monitoring=replace(MONITORING, window=window),
         patience=Duration(7 * DAY),
         shapes=shapes or {1: SHAPE},
+        promotion=promotion or Promotion(Strategy.DIRECT, 0),
     )
 
 
@@ -170,6 +174,8 @@ Heard = (
     | LabelRetracted
     | ModelPromoted
     | ModelRolledBack
+    | ChallengerStarted
+    | ChallengerEnded
 )
 
 
@@ -243,6 +249,8 @@ class Heart:
                 return lambda one: handlers.on_pipeline_applied(one, self.pipelines)
             case ModelPromoted() | ModelRolledBack():
                 return lambda one: handlers.on_champion(one, references=self.references, **state)
+            case ChallengerStarted() | ChallengerEnded():
+                return lambda one: handlers.on_challenger(one, **state)
             case PredictionMade():
                 return lambda one: handlers.on_prediction(
                     one, references=self.references, joins=self.joins, **state

@@ -15,6 +15,9 @@ from millrace_registry.domain import pipelines as files
 from millrace_registry.domain.events import (
     ApplyPipeline,
     ApprovePromotion,
+    CandidateQueued,
+    ChallengerCompared,
+    Comparison,
     DeploymentFailed,
     ModelRegistered,
     PausePipeline,
@@ -35,14 +38,18 @@ spec:
   fields: {{temp: float}}
   label:  {{field: cnt, kind: regression}}
   gates:  {gates}
-  promotion: {{strategy: {strategy}}}
+  promotion: {{strategy: {strategy}{numbers}}}
 """
 BOUND = "{metric: mae, max: 100}"
 BETTER = "{metric: mae, better_than: champion, confidence: 0.9}"
 
 
-def make_file(name="bikes", gates=f"[{BOUND}, {BETTER}]", strategy="direct") -> Pipeline:
-    return read_pipeline(FILE.format(name=name, gates=gates, strategy=strategy))
+def make_file(
+    name="bikes", gates=f"[{BOUND}, {BETTER}]", strategy="direct", numbers=""
+) -> Pipeline:
+    return read_pipeline(
+        FILE.format(name=name, gates=gates, strategy=strategy, numbers=numbers and f", {numbers}")
+    )
 
 
 def make_training(number=1, **changes) -> TrainingCompleted:
@@ -157,10 +164,11 @@ class World:
                     RejectPromotion: handlers.on_reject,
                     RollBack: handlers.on_roll_back,
                     DeploymentFailed: handlers.on_deployment_failed,
+                    ChallengerCompared: handlers.on_compared,
                 }[type(event)]
                 outcome = handler(event, self.pipelines, self.versions)
         events = list(outcome)
-        assert not any(isinstance(event, PromotionsPaused) for event in events)
+        assert not any(isinstance(event, PromotionsPaused | CandidateQueued) for event in events)
         return events
 
     def step(self, name: str, **given) -> list:
@@ -209,7 +217,36 @@ class World:
             PausePipeline(BIKES, paused, "ada", "because", f"command-{self.said}", NOON)
         )
 
-    def fail(self, version, epoch, instance="serving-1"):
+    def compare(self, verdict="undecided", events=1000, *, step_events=None, **changes) -> list:
+        """What monitoring says of the running trial, or of one with other numbers."""
+        self.said += 1
+        trial = self.models.trial
+        given = {
+            "trial": trial.number if trial else self.models.trials,
+            "step": trial.step if trial else 0,
+            "version": trial.version if trial else ModelVersionNumber(1),
+            **changes,
+        }
+        told = ChallengerCompared(
+            pipeline=BIKES,
+            champion=self.models.champion,
+            verdict=Comparison(verdict),
+            events=events,
+            step_events=events if step_events is None else step_events,
+            loss="absolute",
+            difference=2.5,
+            lower=1.5,
+            upper=3.5,
+            confidence=0.99,
+            seconds=0.25,
+            errors=0.125,
+            id=f"compared-{self.said}",
+            at=NOON,
+            **given,
+        )
+        return self.handle(told)
+
+    def fail(self, version, epoch, instance="serving-1", trial=0):
         self.said += 1
         failure = DeploymentFailed(
             BIKES,
@@ -219,6 +256,7 @@ class World:
             "no such artifact",
             f"failure-{self.said}",
             NOON,
+            trial,
         )
         return self.handle(failure)
 

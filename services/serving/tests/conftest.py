@@ -1,6 +1,7 @@
 """What serving's tests share: pipelines, vectors, and the fakes of the ports."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,10 +14,12 @@ from millrace_kernel.errors import PermanentError, TransientError
 from millrace_kernel.ids import EntityId, EventId, ModelVersionNumber, PipelineName
 from millrace_kernel.pipeline import LabelKind, Pipeline
 from millrace_kernel.time import Instant
-from millrace_serving.application.deployments import Deployer, Deployments
+from millrace_serving.application.deployer import Deployer
+from millrace_serving.application.deployments import Deployments
 from millrace_serving.application.handlers import on_vectors
 from millrace_serving.application.inference import Inference
 from millrace_serving.application.pipelines import Pipelines
+from millrace_serving.application.statistics import Statistics
 from millrace_serving.domain.answers import Scores
 from millrace_serving.domain.champions import Champion, ModelPromoted
 from millrace_serving.domain.columns import Columns, Rows, Signature
@@ -89,6 +92,7 @@ class FakeModel:
     signature: Signature
     version: int
     platform: str = "fake_fake"
+    memory: int = 1_000
     calls: list[Rows] = field(default_factory=list)
 
     def score(self, rows: Rows) -> Scores:
@@ -165,8 +169,15 @@ class World:
         self.pipelines = Pipelines()
         self.deployments = Deployments()
         self.deployer = Deployer(self.deployments, self.engine, "serving-0", lambda: self.seconds)
+        self.nanoseconds = itertools.count(step=1_000)  # each reading is a microsecond later
+        self.statistics = Statistics(FakeClock(), self.nanoseconds.__next__)
         self.inference = Inference(
-            self.pipelines, self.deployments, self.publisher, FakeClock(), "serving-0"
+            self.pipelines,
+            self.deployments,
+            self.publisher,
+            FakeClock(),
+            "serving-0",
+            self.statistics,
         )
         self.apply(pipeline)
 

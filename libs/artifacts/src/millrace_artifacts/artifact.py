@@ -2,7 +2,7 @@
 
     manifest.json    what it is: format, algorithm, signatures, metrics, what was learnt, libraries, files and digests
     model.onnx       the model that answers
-    model.ubj        the same as XGBoost's own format; answers when the ONNX form was found to differ
+    model.ubj        the same as XGBoost's own format; answers when the ONNX form was found to differ, or much slower
     model.skops      the same as scikit-learn object, for inspection only
     measured.onnx    the model as it was measured, before it learnt the holdout (`measured.ubj` when ONNX differs)
     examples.json    some rows with the answers that they must get
@@ -27,6 +27,8 @@ from millrace_artifacts.signature import Signature
 
 FORMAT = 1
 LARGEST_ARTIFACT = 256 * 1024 * 1024  # bytes; a forest of 20,000 rows is about 10 MB
+# A native model is tried in a process of its own before it answers, which takes seconds: for less it is not worth it
+NATIVE_ADVANTAGE = 1.5
 _LONGEST_FILE_LIST = 16
 _DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
 _MANIFEST, _EXAMPLES = "manifest.json", "examples.json"
@@ -81,13 +83,44 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True)
+class Speed:
+    """How long both forms take for one row, and for `rows` rows at once: microseconds of a processor, the best of several.
+
+    Raises UnreadableArtifactError for what no clock measures.
+    """
+
+    rows: int
+    onnx_row_us: float
+    onnx_rows_us: float
+    native_row_us: float
+    native_rows_us: float
+
+    def __post_init__(self) -> None:
+        times = (self.onnx_row_us, self.onnx_rows_us, self.native_row_us, self.native_rows_us)
+        if self.rows < 1 or not all(0 < each < math.inf for each in times):
+            raise UnreadableArtifactError(f"{self} is no measurement")
+
+    @property
+    def advantage(self) -> float:
+        """How many times as fast the native form is: the geometric mean of one row's and many rows'."""
+        one = self.onnx_row_us / self.native_row_us
+        many = self.onnx_rows_us / self.native_rows_us
+        return math.sqrt(one * many)
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
-    """A fitted model: `onnx` answers if parity holds, else `native`. Raises UnreadableArtifactError if what answers is absent."""
+    """A fitted model: `onnx` answers if parity holds and `native` isn't much faster, else `native`.
+
+    `speed` is None where it was not measured: there is nothing to choose from, or nobody is to be served with it. Raises
+    UnreadableArtifactError if what answers is absent.
+    """
 
     signature: Signature
     parity: Parity
     onnx: bytes | None
     native: Native | None
+    speed: Speed | None = None
 
     def __post_init__(self) -> None:
         if self.runtime is Runtime.ONNX and self.onnx is None:
@@ -101,7 +134,11 @@ class Model:
 
     @property
     def runtime(self) -> Runtime:
-        return Runtime.ONNX if self.parity.holds else Runtime.NATIVE
+        if not self.parity.holds:
+            return Runtime.NATIVE
+        is_ubj = self.native is not None and self.native.format is NativeFormat.UBJ
+        is_faster = self.speed is not None and self.speed.advantage >= NATIVE_ADVANTAGE
+        return Runtime.NATIVE if is_ubj and is_faster else Runtime.ONNX
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +196,7 @@ class _Entry:
     signature: Signature
     runtime: Runtime
     parity: Parity
+    speed: Speed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,16 +295,17 @@ def _taken_model(role: str, entry: _Entry, files: dict[str, bytes]) -> Model:
         entry.parity,
         files.pop(f"{role}.onnx", None),
         natives[0] if natives else None,
+        entry.speed,
     )
     if model.runtime is not entry.runtime:
         raise UnreadableArtifactError(
-            f"the manifest says that {role} runs as {entry.runtime}, but its parity says {model.runtime}"
+            f"the manifest says that {role} runs as {entry.runtime}, but its parity and speed say {model.runtime}"
         )
     return model
 
 
 def _entry(model: Model) -> _Entry:
-    return _Entry(model.signature, model.runtime, model.parity)
+    return _Entry(model.signature, model.runtime, model.parity, model.speed)
 
 
 def _check_format(manifest: bytes) -> None:

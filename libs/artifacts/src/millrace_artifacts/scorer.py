@@ -11,6 +11,7 @@ from millrace_artifacts.artifact import Artifact, Example, Model, Runtime
 from millrace_artifacts.errors import ArtifactError, ExamplesDifferError, UnreadableArtifactError
 from millrace_artifacts.inspection import inspect_onnx
 from millrace_artifacts.signature import Encoder, Matrix, Numbers, Signature
+from millrace_artifacts.single_row import BoundOnnx, RowScorer
 from millrace_kernel.pipeline import LabelKind
 
 # Far above what processors differ by (about 1e-6), far below what any wrong encoding or file gives
@@ -52,9 +53,32 @@ class Scorer:
             return as_scores(self.signature, np.empty((0, max(1, len(self.signature.classes)))))
         return as_scores(self.signature, self._run(matrix))
 
+    def for_rows(self) -> RowScorer | None:
+        """The same model for single rows, for one thread alone; None where there is no faster way than `score`."""
+        return self._run.for_rows(self.signature) if isinstance(self._run, OnnxRun) else None
+
 
 class Run(Protocol):
     def __call__(self, matrix: Matrix, /) -> Any: ...  # noqa: ANN401 - whatever array the library makes
+
+
+class OnnxRun:
+    """Runs an ONNX Runtime session of one input, float32 [rows, width]; its last output is the answer."""
+
+    def __init__(self, session: Any) -> None:  # noqa: ANN401 - onnxruntime is not typed
+        self._session = session
+        self._source, self._answer = session.get_inputs()[0].name, session.get_outputs()[-1].name
+
+    def __call__(self, matrix: Matrix, /) -> Any:  # noqa: ANN401 - onnxruntime is not typed
+        return self._session.run([self._answer], {self._source: matrix})[0]
+
+    def for_rows(self, signature: Signature) -> RowScorer | None:
+        matrix = np.full((1, signature.width), np.nan, dtype=np.float32)
+        try:
+            bound = BoundOnnx(self._session, self._source, self._answer, matrix)
+        except ValueError:  # it answers in another form, which only `as_scores` knows to read
+            return None
+        return RowScorer(signature, matrix, bound)
 
 
 def load_scorer(artifact: Artifact) -> Scorer:
@@ -107,7 +131,7 @@ def _run_of(model: Model) -> Run:
             return _xgboost_run(model.native.content if model.native else b"")
 
 
-def onnx_run(content: bytes, width: int) -> Run:
+def onnx_run(content: bytes, width: int) -> OnnxRun:
     """Runs a model of one input, float32 [rows, width]; its last output is the answer.
 
     Raises UnreadableArtifactError for a model that is none, or that eats something else.
@@ -138,12 +162,7 @@ def onnx_run(content: bytes, width: int) -> Run:
         raise UnreadableArtifactError(f"the ONNX model does not eat one matrix of {width} columns")
     if not session.get_outputs():
         raise UnreadableArtifactError("the ONNX model gives no answer")
-    source, answer = session.get_inputs()[0].name, session.get_outputs()[-1].name
-
-    def run(matrix: Matrix) -> Any:  # noqa: ANN401 - onnxruntime is not typed
-        return session.run([answer], {source: matrix})[0]
-
-    return run
+    return OnnxRun(session)
 
 
 def _xgboost_run(content: bytes) -> Run:

@@ -5,11 +5,10 @@ from zlib import crc32
 
 from millrace_bus.broker import Producer, TopicPartition
 from millrace_contracts.catalogue import Trace
-from millrace_contracts.cloudevents import CONTENT_TYPE, SPEC_VERSION
+from millrace_contracts.cloudevents import CONTENT_TYPE, SPEC_VERSION, time_header
 from millrace_contracts.message import Origin, Outgoing
 from millrace_contracts.wire import WireTable
 from millrace_kernel.ids import DerivedIds
-from millrace_kernel.time import rfc3339
 from millrace_telemetry.tracing import Tracing
 
 _REMEMBERED_INDEXES = 8
@@ -41,10 +40,7 @@ class Outputs:
             ("ce_id", event_id.encode()),
             self._source_header,
             encoder.type_header,
-            (
-                "ce_time",
-                recorded if encoder.time is None else rfc3339(encoder.time(event)).encode(),
-            ),
+            ("ce_time", recorded if encoder.time is None else time_header(encoder.time(event))),
             ("ce_subject", key),
             CONTENT_TYPE,
             ("ce_recordedtime", recorded),

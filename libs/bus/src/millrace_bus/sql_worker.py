@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy.exc import DataError
 from typing_extensions import override
 
 from millrace_bus.broker import Broker, Consumer, Producer, RebalanceListener, TopicPartition
@@ -15,6 +14,7 @@ from millrace_bus.dead_letters import Brake, dead_letter
 from millrace_bus.fence import REJECTED, has_seen, is_for, note, sources_of
 from millrace_bus.ledger import LOCAL, Ledger, PositionMovedError
 from millrace_bus.outputs import Outputs
+from millrace_bus.poison import REFUSED, PoisonError, first_line
 from millrace_bus.relay import Relay
 from millrace_bus.retry import Backoff
 from millrace_bus.session import Sessions, undisturbed
@@ -28,9 +28,6 @@ from millrace_telemetry.metrics import BusMetrics
 from millrace_telemetry.tracing import NO_TRACING, Tracing, finish, write_traceparent
 
 logger = logging.getLogger(__name__)
-
-# a text with a NUL or too long for its column, a number out of range: no second try helps
-_REFUSED = (DataError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +51,6 @@ class SqlSettings:
     max_outbox: int = 50_000
     group_commit_seconds: float = 1.0
     backoff: Backoff = field(default_factory=Backoff)
-
-
-class _PoisonError(Exception):
-    """Takes a PermanentError out of a transaction that must be rolled back and run again without its message."""
-
-    def __init__(self, offset: int, reason: PermanentError) -> None:
-        super().__init__(str(reason))
-        self.offset = offset
-        self.reason = reason
 
 
 @dataclass(slots=True)
@@ -226,9 +214,9 @@ class SqlWorker(RebalanceListener):
         while True:
             try:
                 return self._apply(place, records, dead, alone), dead
-            except _PoisonError as poison:
+            except PoisonError as poison:
                 dead[poison.offset] = poison.reason
-            except _REFUSED:
+            except REFUSED:
                 if alone:
                     raise
                 alone = True
@@ -292,7 +280,7 @@ class SqlWorker(RebalanceListener):
             return not _seen(message, fences, raised)
         except PermanentError as error:
             if message.offset not in dead and self._wire.understands(message):
-                raise _PoisonError(message.offset, error) from error
+                raise PoisonError(message.offset, error) from error
             return message.offset in dead
 
     def _read(self, messages: Sequence[Message], unit: Unit) -> None:
@@ -303,7 +291,7 @@ class SqlWorker(RebalanceListener):
                     if self._wire.decode(message):
                         refuse_untimely(message)
                 except PermanentError as error:
-                    raise _PoisonError(message.offset, error) from error
+                    raise PoisonError(message.offset, error) from error
         if self._foresee:
             self._foresee([message.event for message in messages if message.event], unit)
 
@@ -325,10 +313,10 @@ class SqlWorker(RebalanceListener):
             if alone:
                 unit.flush()
         except PermanentError as error:
-            raise _PoisonError(message.offset, error) from error
-        except _REFUSED as error:
-            reason = PermanentError(f"the database refuses {message!r}: {_first_line(error)}")
-            raise _PoisonError(message.offset, reason) from error
+            raise PoisonError(message.offset, error) from error
+        except REFUSED as error:
+            reason = PermanentError(f"the database refuses {message!r}: {first_line(error)}")
+            raise PoisonError(message.offset, reason) from error
         return outgoing
 
     def _after_commit(self, owed: int) -> None:
@@ -406,9 +394,3 @@ def _seen(message: Message, fences: Mapping[bytes, bytes], raised: dict[bytes, b
 
 def _bytes(fences: Mapping[str, str]) -> dict[bytes, bytes]:
     return {source.encode(): sequence.encode() for source, sequence in fences.items()}
-
-
-def _first_line(error: Exception) -> str:
-    """What the driver said, without the statement and all its values."""
-    said = str(getattr(error, "orig", None) or error)
-    return said.partition("\n")[0]

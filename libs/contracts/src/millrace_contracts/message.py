@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import msgspec
 from typing_extensions import override
 
-from millrace_kernel.time import Instant, parse_rfc3339, rfc3339
+from millrace_contracts.cloudevents import time_header
+from millrace_kernel.time import Instant, parse_rfc3339
 
 
 class Record(Protocol):
@@ -62,7 +63,7 @@ class Cause(msgspec.Struct):
 
     @property
     def recorded_bytes(self) -> bytes:
-        return rfc3339(self.recorded_at).encode()
+        return time_header(self.recorded_at)
 
     def to_text(self) -> str:
         return msgspec.json.encode(self).decode()
@@ -153,7 +154,7 @@ class Message:
     def recorded_bytes(self) -> bytes:
         """`recorded_at` as a header: the one that came, unread, or the record's time."""
         header = None if self.is_raw else self.headers.get("ce_recordedtime")
-        return header or rfc3339(self.recorded_at).encode()
+        return header or time_header(self.recorded_at)
 
     @property
     def recorded_at(self) -> Instant:

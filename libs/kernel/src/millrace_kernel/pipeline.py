@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from millrace_kernel.ids import PipelineName
-from millrace_kernel.time import Duration
+from millrace_kernel.time import DAY, MILLISECOND, Duration
 
 
 class FieldKind(StrEnum):
@@ -53,9 +53,12 @@ class Trigger(StrEnum):
     DRIFT = "drift"
     PERFORMANCE = "performance"
     SCHEDULE = "schedule"
+    VOLUME = "volume"  # so many new labels since the last full run
+    UPDATE = "update"  # a few new labels: only some trees are added to the champion's
     COMMAND = "command"
 
 
+_NO_TIME, _LATENCY = Duration(0), Duration(100 * MILLISECOND)
 LABEL = "label"  # what an aggregate's `of` says for the label itself
 
 
@@ -131,8 +134,21 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
+    """How a candidate that passed its gates becomes the champion. All but the first two is for shadow and canary alone."""
+
     strategy: Strategy
-    min_labels: int
+    min_labels: int  # labelled events that must have been compared, in each step of a canary
+    max_labels: int = 10_000  # without proof by then, the challenger is turned down
+    confidence: float = 0.99  # of the proof
+    shadow_from: Duration = _NO_TIME  # how far before its beginning a challenger scores the stream
+    # per cent of the entities; the last is the promotion
+    steps: tuple[float, ...] = (1.0, 5.0, 25.0, 100.0)
+    max_latency: Duration = _LATENCY  # mean time of scoring one event
+    max_errors: float = 0.01  # share of events without an answer, above the champion's
+
+    @property
+    def compares(self) -> bool:
+        return self.strategy in (Strategy.SHADOW, Strategy.CANARY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +171,16 @@ class Retraining:
     cooldown: Duration
     runs_per_day: int
     cpu_minutes_per_day: float
+    # both as a share of the rows that a run learns from: new labels after which one is due
+    volume: float = 1.0
+    update: float = 0.125
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What answers by entity promise."""
+
+    stale_after: Duration = DAY  # an entity's newest vector that is older is told to be stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +201,7 @@ class Pipeline:
     promotion: Promotion
     monitoring: Monitoring
     retraining: Retraining
+    serving: Serving = Serving()
 
     @property
     def numbers(self) -> tuple[Feature, ...]:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +19,8 @@ def given_servers() -> GivenServers:
         kafka=os.environ.get("MILLRACE_TEST_KAFKA") or None,
         postgres=os.environ.get("MILLRACE_TEST_POSTGRES") or None,
     )
+
+
+def clients_folder() -> Path:
+    """Where tests keep the environments of other projects' clients: `MILLRACE_TEST_CLIENTS`, or .millrace/clients."""
+    return Path(os.environ.get("MILLRACE_TEST_CLIENTS") or ".millrace/clients")

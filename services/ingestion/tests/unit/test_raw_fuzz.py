@@ -3,6 +3,7 @@
 # ruff: noqa: PT017  both ways out are allowed, and each keeps a law
 
 import base64
+import json
 from math import isinf
 
 import orjson
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace_contracts.message import Message
-from millrace_ingestion.adapters.raw import read_message, split_batch
+from millrace_ingestion.adapters.raw import read_message, read_object, split_batch
 from millrace_ingestion.adapters.wire import RAW_WIRE
 from millrace_ingestion.domain.events import ValidEvent, ValidLabel
 from millrace_ingestion.domain.problems import Refusal, UnreadableError
@@ -151,3 +152,47 @@ def test_a_batch_of_any_depth_or_length_is_split_or_refused(body):
         assert len(split_batch(body)) in (1, 900_001)
     except UnreadableError as error:
         assert "list" in error.problem.problem
+
+
+_KEYS = st.sampled_from(["a", "b", "a:b", "", "temp", "é"])
+_TEXTS = st.sampled_from(["", ":", "10:30:00", '"a":', "plain", "\\u003a", "[", "é:"])
+_SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.just(0.5) | _TEXTS
+
+
+def _objects(values):
+    return st.lists(st.tuples(_KEYS, values), max_size=4).map(
+        lambda pairs: (
+            "{" + ",".join(f"{orjson.dumps(key).decode()}:{value}" for key, value in pairs) + "}"
+        )
+    )
+
+
+_WRITTEN = st.recursive(
+    _SCALARS.map(lambda value: orjson.dumps(value).decode()) | st.just('"\\u003a"'),
+    lambda inner: (
+        _objects(inner) | st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
+    ),
+    max_leaves=8,
+)
+
+
+def _repeats_a_key(text):
+    """The slow way: every object's keys as they were written."""
+    found = []
+
+    def look(pairs):
+        found.append(len({key for key, _ in pairs}) < len(pairs))
+
+    json.loads(text, object_pairs_hook=look)
+    return any(found)
+
+
+@effort(150)
+@given(_objects(_WRITTEN))
+def test_a_key_that_stands_twice_is_found_however_the_object_is_read(text):
+    try:
+        read_object(text.encode())
+        refused = False
+    except UnreadableError:
+        refused = True
+    assert refused == _repeats_a_key(text)

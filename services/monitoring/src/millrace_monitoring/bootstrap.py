@@ -21,6 +21,8 @@ from millrace_monitoring.adapters.wire import WIRE
 from millrace_monitoring.application import handlers
 from millrace_monitoring.application.ports import Overview
 from millrace_monitoring.domain.events import (
+    ChallengerEnded,
+    ChallengerStarted,
     LabelObserved,
     LabelRetracted,
     ModelPromoted,
@@ -44,6 +46,8 @@ HANDLERS: Mapping[type, SqlHandler] = {
     PipelineApplied: inject(handlers.on_pipeline_applied, pipelines=SqlPipelines),
     ModelPromoted: inject(handlers.on_champion, **_CHAMPION),
     ModelRolledBack: inject(handlers.on_champion, **_CHAMPION),
+    ChallengerStarted: inject(handlers.on_challenger, **_STATE),
+    ChallengerEnded: inject(handlers.on_challenger, **_STATE),
     PredictionMade: inject(handlers.on_prediction, **_CHAMPION, joins=SqlJoins),
     LabelObserved: inject(handlers.on_label, **_CHAMPION, joins=SqlJoins),
     LabelRetracted: inject(handlers.on_label_retracted, **_STATE, joins=SqlJoins),

@@ -51,6 +51,7 @@ async def test_before_the_first_champion_there_is_a_status_without_one(world, cl
         "last_quality": None,
         "overall": {"events": 0, "metrics": {}},
         "versions": {},
+        "comparison": None,
     }
 
 

@@ -23,6 +23,7 @@ from millrace_registry.application.views import Views
 from millrace_registry.domain.events import (
     ApplyPipeline,
     ApprovePromotion,
+    ChallengerCompared,
     DeploymentFailed,
     PausePipeline,
     RejectPromotion,
@@ -49,6 +50,7 @@ def handlers_with(seals: Seals) -> Mapping[type, SqlHandler]:
         RollBack: inject(handlers.on_roll_back, **_BOTH),
         PausePipeline: inject(handlers.on_pause, **_BOTH),
         DeploymentFailed: inject(handlers.on_deployment_failed, **_BOTH),
+        ChallengerCompared: inject(handlers.on_compared, **_BOTH),
     }
 
 

@@ -23,7 +23,14 @@ from millrace_contracts.cloudevents import sequence
 from millrace_contracts.message import Cause
 from millrace_contracts.wire import Encoder, WireTable
 from millrace_kernel.time import Instant
-from millrace_proto.v1 import commands_pb2, deployments_pb2, models_pb2, pipelines_pb2, training_pb2
+from millrace_proto.v1 import (
+    commands_pb2,
+    deployments_pb2,
+    drift_pb2,
+    models_pb2,
+    pipelines_pb2,
+    training_pb2,
+)
 from millrace_registry.bootstrap import MIGRATIONS, Parts, assemble
 from millrace_registry.entrypoints.http import create
 from millrace_registry.entrypoints.worker import worker
@@ -44,6 +51,7 @@ TOPICS = {
         commands_pb2.PausePipeline,
     ),
     "deployments": (deployments_pb2.DeploymentFailed,),
+    "drift": (drift_pb2.ChallengerCompared,),
 }
 OTHERS = WireTable(
     {},

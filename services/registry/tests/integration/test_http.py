@@ -53,7 +53,7 @@ async def test_going_back_to_an_old_file_is_a_new_version(registry, bikes):
 
 async def test_a_wrong_file_is_refused_with_every_problem(registry, bikes):
     response = await registry.apply(
-        bikes.replace("mae", "mea").replace("strategy: direct", "strategy: shadow")
+        bikes.replace("mae", "mea").replace("strategy: direct", "strategy: shadowy")
     )
 
     assert response.status_code == 422

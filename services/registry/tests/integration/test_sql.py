@@ -24,6 +24,10 @@ STEPS = st.one_of(
     ),
     st.tuples(st.just("pause"), st.fixed_dictionaries({"paused": st.booleans()})),
     st.tuples(st.just("fail"), st.fixed_dictionaries({"version": VERSIONS, "epoch": VERSIONS})),
+    st.tuples(
+        st.just("compare"),
+        st.fixed_dictionaries({"verdict": st.sampled_from(["undecided", "better", "worse"])}),
+    ),
 )
 
 
@@ -60,7 +64,8 @@ def outcome(world, name, given_):
 
 
 @given(
-    steps=st.lists(STEPS, min_size=1, max_size=15), strategy=st.sampled_from(["direct", "manual"])
+    steps=st.lists(STEPS, min_size=1, max_size=15),
+    strategy=st.sampled_from(["direct", "manual", "shadow", "canary"]),
 )
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -106,6 +111,15 @@ def test_every_kind_of_step_on_either_database(database, sql_world, world_class,
         ("approve", {"version": 3}),
         ("fail", {"version": 3, "epoch": 4}),
         ("train", {"number": 1}),
+        ("apply", {"file": file(strategy="canary")}),
+        ("train", {"number": 4}),
+        ("train", {"number": 5}),
+        ("compare", {"verdict": "better"}),
+        ("compare", {"verdict": "better", "step": 0}),
+        ("compare", {"verdict": "worse"}),
+        ("fail", {"version": 5, "epoch": 5, "trial": 2}),
+        ("train", {"number": 6}),
+        ("reject", {"version": 6}),
     ]
     real, fake = sql_world(database), world_class()
 

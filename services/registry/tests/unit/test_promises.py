@@ -30,9 +30,25 @@ STEPS = st.one_of(
     ),
     st.tuples(st.just("pause"), st.fixed_dictionaries({"paused": st.booleans()})),
     st.tuples(
-        st.just("fail"), st.fixed_dictionaries({"version": VERSIONS, "epoch": st.integers(0, 12)})
+        st.just("fail"),
+        st.fixed_dictionaries(
+            {"version": VERSIONS, "epoch": st.integers(0, 12), "trial": st.integers(0, 4)}
+        ),
+    ),
+    st.tuples(
+        st.just("compare"),
+        st.fixed_dictionaries(
+            {
+                "verdict": st.sampled_from(["undecided", "better", "worse", "slow", "failing"]),
+                "events": st.sampled_from([10, 300, 20_000]),
+            },
+            optional={"trial": st.integers(0, 6), "step": st.integers(0, 3)},
+        ),
     ),
 )
+
+
+STRATEGIES = st.sampled_from(["direct", "manual", "shadow", "canary"])
 
 
 @pytest.fixture
@@ -53,7 +69,7 @@ def play(world, steps):
     return events
 
 
-@given(steps=st.lists(STEPS, max_size=40), strategy=st.sampled_from(["direct", "manual"]))
+@given(steps=st.lists(STEPS, max_size=40), strategy=STRATEGIES)
 @settings(max_examples=150, deadline=None, suppress_health_check=FIXTURE)
 def test_whatever_happens(fresh_world, steps, strategy):
     world = fresh_world(strategy)

@@ -2,6 +2,7 @@
 
 from millrace_service.process import Service, run
 from millrace_serving.bootstrap import NAME, assemble
+from millrace_serving.entrypoints.grpc_server import GrpcServer
 from millrace_serving.entrypoints.http import app
 from millrace_serving.entrypoints.worker import components
 from millrace_serving.settings import Settings
@@ -22,6 +23,8 @@ def main() -> None:
             tracing=parts.tracing,
         )
         service.app = app(parts, service.is_ready)
+        server = GrpcServer(parts, service.is_ready, service.components)
+        service.components = (*service.components, server)
         return service
 
     run(settings, NAME, build)

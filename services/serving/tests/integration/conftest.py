@@ -24,7 +24,12 @@ from millrace_kernel.pipeline import LabelKind, Pipeline
 from millrace_kernel.time import Instant, rfc3339
 from millrace_proto.v1.deployments_pb2 import DeploymentFailed, ModelDeployed
 from millrace_proto.v1.features_pb2 import FeaturesComputed
-from millrace_proto.v1.models_pb2 import ModelPromoted, ModelRolledBack
+from millrace_proto.v1.models_pb2 import (
+    ChallengerStarted,
+    ModelPromoted,
+    ModelRejected,
+    ModelRolledBack,
+)
 from millrace_proto.v1.pipelines_pb2 import PipelineApplied
 from millrace_proto.v1.predictions_pb2 import PredictionMade
 from millrace_serving.bootstrap import Parts, assemble
@@ -200,6 +205,44 @@ class Bed:
         )
         await self.send("millrace.models", 0, "ModelRolledBack", self.pipeline.name, proto)
 
+    async def challenge(
+        self,
+        version: int,
+        trial: int = 1,
+        *,
+        share: float = 0.0,
+        step: int = 0,
+        epoch: int = 1,
+        champion: int = 1,
+        since: int = 0,
+        started: int = 0,
+        stored: Stored | None = None,
+    ) -> None:
+        stored = stored or self.stored(version)
+        seal = self.sealed(version, stored)
+        proto = ChallengerStarted(
+            pipeline=self.pipeline.name,
+            pipeline_version=self.pipeline.version,
+            version=version,
+            traffic_share=share,
+            trial=trial,
+            step=step,
+            epoch=epoch,
+            champion_version=champion,
+            since_us=since,
+            started_us=started,
+            run_id=f"run-{version}",
+            artifact_uri=stored.uri,
+            artifact_sha256=stored.sha256,
+            artifact_signature=seal.signature,
+            signing_key_id=seal.key_id,
+        )
+        await self.send("millrace.models", 0, "ChallengerStarted", self.pipeline.name, proto)
+
+    async def reject(self, version: int) -> None:
+        proto = ModelRejected(pipeline=self.pipeline.name, version=version)
+        await self.send("millrace.models", 0, "ModelRejected", self.pipeline.name, proto)
+
     async def vectors(
         self,
         ids: Sequence[int],
@@ -237,12 +280,13 @@ class Bed:
                 key = f"{self.pipeline.name}/{place}"
                 await self.send("millrace.features", place, "FeaturesComputed", key, *protos)
 
-    def instance(self, name: str = "serving-0") -> Parts:
+    def instance(self, name: str = "serving-0", **changes: object) -> Parts:
         settings = Settings(
             millrace_home=self.folder,
             object_store_url=self.store.url,
             serving_instance=name,
             serving_state_dir=self.folder / name,
+            **changes,  # type: ignore[arg-type]
         )
         return assemble(settings, broker=self.broker, clock=FixedClock(NOON))
 

@@ -14,6 +14,7 @@ from millrace_artifacts.artifact import (
     write_artifact,
 )
 from millrace_artifacts.keys import SigningKey, TrustedKeys, local_key
+from millrace_artifacts.scorer import load_scorer
 from millrace_artifacts.seal import Statement, Vault, sealed
 from millrace_artifacts.store import ObjectStore
 from millrace_kernel.errors import PermanentError, TransientError
@@ -190,3 +191,27 @@ def test_whatever_a_model_library_raises_is_told_as_a_permanent_error(real, monk
 
     with pytest.raises(PermanentError, match="no module named xgboost"):
         real.engine.load(real.champion(1))
+
+
+def test_what_a_model_takes_grows_with_its_file(real, make_artifact):
+    small = real.engine.load(real.champion(1))
+    artifact = read_artifact(make_artifact(real.pipeline, 2))
+    size = len(artifact.model.onnx)
+
+    assert small.memory == pytest.approx(160_000 + 6.5 * size, abs=10)
+
+
+def test_a_native_model_is_tried_once_and_not_again_when_it_comes_back_to_memory(
+    real, make_artifact, monkeypatch
+):
+    artifact = read_artifact(make_artifact(real.pipeline, 1))
+    model = Model(artifact.signature, Parity(0.5, 1e-4, 10), None, Native(NativeFormat.UBJ, b"ubj"))
+    onnx, tried = load_scorer(artifact), []
+    monkeypatch.setattr("millrace_serving.adapters.engine.try_artifact", tried.append)
+    monkeypatch.setattr("millrace_serving.adapters.engine.load_scorer", lambda _: onnx)
+    champion = real.champion(1, write_artifact(replace(artifact, model=model)))
+    other = real.champion(2, write_artifact(replace(artifact, model=model, parameters='{"a":1}')))
+    for each in (champion, champion, other, champion):
+        assert real.engine.load(each).platform == "xgboost_ubj"
+
+    assert len(tried) == 2

@@ -77,3 +77,13 @@ async def test_what_no_client_would_send_is_refused_and_the_service_goes_on(bed,
     assert statuses["the method PUT"] == 405
     assert 200 not in statuses.values()
     assert bed.predictions() == []
+
+
+async def test_whatever_is_said_to_the_index_it_answers_or_refuses(parts):
+    rude = to_a_body("/v2/repository/index", "application/json")  # a body may be left out
+
+    answers = each_is_refused(app(parts, lambda: True), rude)
+    statuses = {request.what: answer.status async for request, answer in answers}
+
+    assert statuses["no body"] == 200
+    assert statuses["a list"] == 400

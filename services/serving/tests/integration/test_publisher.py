@@ -229,13 +229,13 @@ async def test_room_is_a_matter_of_bytes_not_only_of_how_many(predictions):
         many = [wide(one) for one in predictions(range(10))]
         publishing = asyncio.create_task(publisher.publish(many))
         await asyncio.sleep(0.02)
-        taken_meanwhile = len(publisher._waiting)
+        taken_meanwhile = len(publisher._backlog.waiting)
         await harness.unblock()
         await publishing
         await eventually(lambda: len(harness.written()) == 10)
 
     assert taken_meanwhile == 3
-    assert (publisher._waiting_bytes, publisher._outside_bytes) == (0, 0)
+    assert (publisher._backlog.bytes, publisher._outside_bytes) == (0, 0)
 
 
 async def test_one_that_is_larger_than_the_room_goes_alone(predictions):
@@ -281,7 +281,7 @@ async def test_who_gives_up_waiting_for_room_takes_up_none(predictions):
         await eventually(lambda: publisher.is_idle)
 
     assert not refused
-    assert (publisher._waiting_bytes, publisher._outside_bytes) == (0, 0)
+    assert (publisher._backlog.bytes, publisher._outside_bytes) == (0, 0)
 
 
 async def test_only_so_many_requests_are_under_way_at_once():

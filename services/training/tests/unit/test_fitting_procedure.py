@@ -7,16 +7,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from millrace_artifacts.artifact import read_artifact
+from millrace_artifacts.artifact import NativeFormat, Runtime, Speed, read_artifact, write_artifact
+from millrace_artifacts.errors import ExamplesDifferError
 from millrace_artifacts.native import load_sklearn
 from millrace_artifacts.scorer import load_measured, load_scorer
 from millrace_kernel.pipeline import LabelKind
 from millrace_kernel.profile import profile_from_json
-from millrace_training.adapters.fitting import export
+from millrace_training.adapters.fitting import export, procedure
 from millrace_training.adapters.fitting.fit import fit_candidates
 from millrace_training.adapters.fitting.job import FitJob, NoCandidateError, OneClassError
 from millrace_training.adapters.fitting.rows import read_rows, split_rows
 
+FASTER = Speed(60, onnx_row_us=30.0, onnx_rows_us=300.0, native_row_us=10.0, native_rows_us=100.0)
 HOUR_US = 3_600_000_000
 NUMBERS = ("temp", "hum", "empty")
 CATEGORIES = ("weather", "ticket")
@@ -60,6 +62,12 @@ def a_job(tmp_path):
     return build
 
 
+def timeless(artifact: bytes) -> bytes:
+    """Without how long it took: no two fits agree on that."""
+    read = read_artifact(artifact)
+    return write_artifact(replace(read, model=replace(read.model, speed=None)))
+
+
 ALL = [
     (LabelKind.REGRESSION, "xgboost"),
     (LabelKind.REGRESSION, "linear"),
@@ -95,7 +103,7 @@ def test_every_kind_of_model_beats_knowing_nothing_and_answers_from_its_artifact
 def test_the_same_job_gives_the_same_bytes_whatever_the_order_of_the_file(a_job, algorithm):
     one = fit_candidates(a_job(candidates=(algorithm,)))
     other = fit_candidates(a_job(candidates=(algorithm,), shuffled=True))
-    assert one.artifact == other.artifact
+    assert timeless(one.artifact) == timeless(other.artifact)
     assert one.reference_profile == other.reference_profile
     assert (one.metrics, one.parameters_json) == (other.metrics, other.parameters_json)
 
@@ -178,6 +186,75 @@ def test_a_champion_that_learnt_part_of_the_holdout_is_reported(a_job):
     assert "had learnt 30 of the holdout's rows" in result.notes[-1]
 
 
+@pytest.mark.parametrize(("kind", "algorithm"), ALL)
+def test_the_artifact_says_how_fast_each_form_is_where_there_is_a_choice(a_job, kind, algorithm):
+    artifact = read_artifact(fit_candidates(a_job(kind, candidates=(algorithm,))).artifact)
+    speed = artifact.model.speed
+    assert artifact.measured.speed is None
+    if algorithm != "xgboost":
+        assert speed is None
+        assert artifact.model.runtime is Runtime.ONNX
+        return
+    assert speed.rows == 60
+    assert speed.onnx_row_us < speed.onnx_rows_us < 60 * 1_000
+    assert speed.native_row_us < 60 * 1_000
+
+
+def test_a_native_form_that_is_much_faster_answers_and_one_that_is_a_little_faster_does_not(
+    a_job, monkeypatch
+):
+    monkeypatch.setattr(procedure, "timed", lambda model, matrix: replace(model, speed=FASTER))
+    artifact = read_artifact(fit_candidates(a_job()).artifact)
+    assert FASTER.advantage == pytest.approx(3.0)
+    assert artifact.model.runtime is Runtime.NATIVE
+    assert artifact.measured.runtime is Runtime.ONNX
+    scores = load_scorer(artifact).score(np.array([[1.0, -1.0, 0.0]]), [("clear", "new")])
+    assert scores.values[0] > 10
+    little = replace(
+        artifact.model, speed=replace(FASTER, native_row_us=25.0, native_rows_us=250.0)
+    )
+    assert little.runtime is Runtime.ONNX
+    forest = read_artifact(fit_candidates(a_job(candidates=("random_forest",))).artifact).model
+    assert forest.native.format is NativeFormat.SKOPS  # which never answers, however fast it is
+    assert replace(forest, speed=FASTER).runtime is Runtime.ONNX
+
+
+@pytest.mark.parametrize(("kind", "algorithm"), ALL)
+def test_the_examples_are_many_and_of_the_edges_and_every_one_is_checked(a_job, kind, algorithm):
+    job = a_job(kind, candidates=(algorithm,))
+    artifact = read_artifact(fit_candidates(job).artifact)
+    examples, learnt = artifact.examples, split_rows(read_rows(job), job).both
+    assert len(examples) >= 15
+    given = {example.numbers[:2] for example in examples}
+    assert (None, None) in given
+    assert (0.0, 0.0) in given
+    for corner in (np.fmin.reduce(learnt.numbers), np.fmax.reduce(learnt.numbers)):
+        assert tuple(corner[:2].tolist()) in given
+    newest = learnt.numbers[-4:, :2].tolist()
+    assert {tuple(None if np.isnan(n) else n for n in row) for row in newest} <= given
+    for place, example in enumerate(examples):
+        wrong = replace(
+            example,
+            value=example.value + 1.0,
+            probabilities=tuple(each + 0.1 for each in example.probabilities),
+        )
+        broken = replace(artifact, examples=(*examples[:place], wrong, *examples[place + 1 :]))
+        with pytest.raises(ExamplesDifferError):
+            load_scorer(broken)
+
+
+def test_an_answer_far_beyond_all_others_is_no_example(a_job):
+    job = a_job(candidates=("linear",))
+    fitted = read_artifact(fit_candidates(job).artifact)
+    rows = split_rows(read_rows(job), job).both
+    far = replace(rows, numbers=rows.numbers.copy())
+    far.numbers[:, 0] = np.where(np.arange(len(far)) == 0, np.inf, far.numbers[:, 0])
+    values = [example.value for example in export.examples_of(fitted.model, far)]
+    assert np.isfinite(values).all()
+    assert max(map(abs, values)) < 1e6
+    load_scorer(replace(fitted, examples=export.examples_of(fitted.model, far)))
+
+
 def test_where_the_onnx_form_differs_xgboost_answers_itself(a_job, monkeypatch):
     monkeypatch.setattr(export, "PARITY_TOLERANCE", -1.0)
     result = fit_candidates(a_job())
@@ -237,4 +314,4 @@ def test_a_fit_runs_in_a_child_of_a_forkserver(a_job):
         result = pool.submit(fit_candidates, job).result(timeout=100)
         with pytest.raises(OneClassError, match="wait for another"):
             pool.submit(fit_candidates, a_job(LabelKind.BINARY, labels=np.ones(400))).result(20)
-    assert result.artifact == fit_candidates(job).artifact
+    assert timeless(result.artifact) == timeless(fit_candidates(job).artifact)

@@ -6,7 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from millrace_contracts.pipeline_file.tree import yaml_of
-from millrace_kernel.pipeline import Feature, Field, Gate, Pipeline, Trigger
+from millrace_kernel.pipeline import (
+    Feature,
+    Field,
+    Gate,
+    Pipeline,
+    Promotion,
+    Serving,
+    Strategy,
+    Trigger,
+)
 from millrace_kernel.time import format_duration
 
 
@@ -74,12 +83,10 @@ def _spec(pipeline: Pipeline) -> dict[str, Any]:
         "label": _label(pipeline),
         "model": _model(pipeline),
         "gates": [_gate(gate) for gate in pipeline.gates],
-        "promotion": {
-            "strategy": pipeline.promotion.strategy.value,
-            "min_labels": pipeline.promotion.min_labels,
-        },
+        "promotion": _promotion(pipeline.promotion),
         "monitoring": _monitoring(pipeline),
         "retraining": _retraining(pipeline),
+        **_serving(pipeline.serving),
     }
 
 
@@ -135,6 +142,24 @@ def _gate(gate: Gate) -> dict[str, Any]:
     )
 
 
+def _promotion(promotion: Promotion) -> dict[str, Any]:
+    """Only what its strategy looks at: the digests of other files stay what they were."""
+    always = {"strategy": promotion.strategy.value, "min_labels": promotion.min_labels}
+    if not promotion.compares:
+        return always
+    is_canary = promotion.strategy is Strategy.CANARY
+    return always | _present(
+        max_labels=promotion.max_labels,
+        confidence=promotion.confidence,
+        shadow_from=format_duration(promotion.shadow_from) if promotion.shadow_from else None,
+        steps=list(promotion.steps) if is_canary else None,
+        limits={
+            "latency": format_duration(promotion.max_latency),
+            "errors": promotion.max_errors,
+        },
+    )
+
+
 def _monitoring(pipeline: Pipeline) -> dict[str, Any]:
     monitoring = pipeline.monitoring
     return {
@@ -152,11 +177,20 @@ def _monitoring(pipeline: Pipeline) -> dict[str, Any]:
     }
 
 
+def _serving(serving: Serving) -> dict[str, Any]:
+    """Only what is not the default: the digests of files from before this section stay what they were."""
+    if serving == Serving():
+        return {}
+    return {"serving": {"stale_after": format_duration(serving.stale_after)}}
+
+
 def _retraining(pipeline: Pipeline) -> dict[str, Any]:
     retraining = pipeline.retraining
     return _present(
         on=[trigger.value for trigger in Trigger if trigger in retraining.on],
         schedule=retraining.schedule,
+        volume=retraining.volume if Trigger.VOLUME in retraining.on else None,
+        update=retraining.update if Trigger.UPDATE in retraining.on else None,
         cooldown=format_duration(retraining.cooldown),
         budget={
             "runs_per_day": retraining.runs_per_day,

@@ -18,6 +18,7 @@ from millrace_contracts.pipeline_file.forms import (
     MonitoringForm,
     PromotionForm,
     RetrainingForm,
+    ServingForm,
     SourceForm,
     SpecForm,
     kind_as_mapping,
@@ -44,6 +45,7 @@ class Draft:
     promotion: PromotionForm | None
     monitoring: MonitoringForm | None
     retraining: RetrainingForm | None
+    serving: ServingForm | None
 
 
 def draft_of(tree: Tree) -> Draft:
@@ -73,6 +75,7 @@ def draft_of(tree: Tree) -> Draft:
         promotion=_section(tree, spec, ("spec", "promotion"), PromotionForm),
         monitoring=_section(tree, spec, ("spec", "monitoring"), MonitoringForm),
         retraining=_section(tree, spec, ("spec", "retraining"), RetrainingForm),
+        serving=_section(tree, spec, ("spec", "serving"), ServingForm),
     )
 
 

@@ -58,7 +58,7 @@ MetricWord = Literal[
     "mae", "rmse", "r2", "accuracy", "roc_auc", "average_precision", "log_loss", "macro_f1"
 ]
 StrategyWord = Literal["direct", "manual", "shadow", "canary"]
-TriggerWord = Literal["drift", "performance", "schedule"]
+TriggerWord = Literal["drift", "performance", "schedule", "volume", "update"]
 
 
 class Form(BaseModel):
@@ -185,9 +185,44 @@ class GateForm(Form):
     )
 
 
+class LimitsForm(Form):
+    latency: PositiveSpan | None = Field(
+        default=None, description="Mean time of scoring one event; 100ms if left out."
+    )
+    errors: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Share of events without an answer, above the champion's; 0.01 if left out.",
+    )
+
+
 class PromotionForm(Form):
+    """All but the first two keys is for shadow and canary."""
+
     strategy: StrategyWord = "direct"
     min_labels: int = Field(default=200, ge=0)
+    max_labels: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000_000,
+        description="Without proof by then, a challenger is turned down; 10000 if left out.",
+    )
+    confidence: float | None = Field(
+        default=None, gt=0.5, lt=1, description="Of the proof; 0.99 if left out."
+    )
+    shadow_from: PositiveSpan | None = Field(
+        default=None,
+        examples=["7d"],
+        description="Shadow: how far back a challenger begins to score the stream.",
+    )
+    steps: list[Annotated[float, Field(ge=0.01, le=100)]] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=20,
+        description="Canary: per cent of the entities, growing to 100; [1, 5, 25, 100] if left out.",
+    )
+    limits: LimitsForm | None = None
 
 
 class DataDriftForm(Form):
@@ -228,8 +263,28 @@ class RetrainingForm(Form):
     schedule: str | None = Field(
         default=None, examples=["0 3 * * *"], description="Five cron fields, in UTC."
     )
+    volume: float | None = Field(
+        default=None,
+        ge=0.05,
+        le=100,
+        description="With volume: new labels before a full run, as a share of the rows that it learns from; 1 if left out.",
+    )
+    update: float | None = Field(
+        default=None,
+        ge=0.01,
+        le=100,
+        description="With update: new labels before the champion gets some trees more, as such a share; 0.125 if left out.",
+    )
     cooldown: Span = HOUR
     budget: BudgetForm = BudgetForm()
+
+
+class ServingForm(Form):
+    stale_after: PositiveSpan = Field(
+        default=DAY,
+        examples=["24h"],
+        description="Answers by entity: from which age on its newest vector is told to be stale.",
+    )
 
 
 def kind_as_mapping(value: object) -> object:
@@ -248,6 +303,7 @@ class SpecForm(Form):
     promotion: PromotionForm = PromotionForm()
     monitoring: MonitoringForm = MonitoringForm()
     retraining: RetrainingForm = RetrainingForm()
+    serving: ServingForm = ServingForm()
 
 
 class FileForm(Form):

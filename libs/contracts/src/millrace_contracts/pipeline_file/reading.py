@@ -10,7 +10,9 @@ from millrace_contracts.pipeline_file.forms import (
     Form,
     GateForm,
     LabelForm,
+    LimitsForm,
     ModelForm,
+    PromotionForm,
     RetrainingForm,
 )
 from millrace_contracts.pipeline_file.problems import PipelineFileError
@@ -31,6 +33,7 @@ from millrace_kernel.pipeline import (
     Pipeline,
     Promotion,
     Retraining,
+    Serving,
     Strategy,
     Trigger,
     VectorKind,
@@ -40,6 +43,7 @@ from millrace_kernel.time import Duration
 F = TypeVar("F", bound=Form)
 
 DEFAULT_CONFIDENCE = 0.95
+DEFAULT_VOLUME, DEFAULT_UPDATE = 1.0, 0.125  # shares of the rows that a run learns from
 
 
 def read_pipeline(text: str, *, version: int = 0) -> Pipeline:
@@ -91,7 +95,7 @@ def _built(draft: Draft, version: int | None) -> Pipeline:
         label=_label(_read(draft.label)),
         model=_model(_read(draft.model)),
         gates=tuple(_gate(gate) for gate in draft.gates.values()),
-        promotion=Promotion(Strategy(promotion.strategy), promotion.min_labels),
+        promotion=_promotion(promotion),
         monitoring=Monitoring(
             window=monitoring.window,
             data_drift_method=monitoring.data_drift.method,
@@ -102,6 +106,7 @@ def _built(draft: Draft, version: int | None) -> Pipeline:
             performance_tolerance=monitoring.performance.tolerance,
         ),
         retraining=_retraining(_read(draft.retraining)),
+        serving=Serving(Duration(_read(draft.serving).stale_after)),
     )
 
 
@@ -163,6 +168,21 @@ def _gate(form: GateForm) -> Gate:
     return Gate(form.metric, form.max, form.min, form.better_than, confidence)
 
 
+def _promotion(form: PromotionForm) -> Promotion:
+    """What is left out is as the kernel has it."""
+    limits = form.limits or LimitsForm()
+    given = {
+        "max_labels": form.max_labels,
+        "confidence": form.confidence,
+        "shadow_from": form.shadow_from and Duration(form.shadow_from),
+        "steps": form.steps and tuple(form.steps),
+        "max_latency": limits.latency and Duration(limits.latency),
+        "max_errors": limits.errors,
+    }
+    written: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return Promotion(Strategy(form.strategy), form.min_labels, **written)
+
+
 def _retraining(form: RetrainingForm) -> Retraining:
     """Without `on`, a schedule that is written is also followed."""
     scheduled = ["schedule"] if form.schedule is not None else []
@@ -173,4 +193,6 @@ def _retraining(form: RetrainingForm) -> Retraining:
         cooldown=Duration(form.cooldown),
         runs_per_day=form.budget.runs_per_day,
         cpu_minutes_per_day=form.budget.cpu_minutes_per_day,
+        volume=DEFAULT_VOLUME if form.volume is None else form.volume,
+        update=DEFAULT_UPDATE if form.update is None else form.update,
     )

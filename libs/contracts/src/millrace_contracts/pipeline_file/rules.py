@@ -3,12 +3,21 @@ reported once."""
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from croniter import croniter
 
 from millrace_contracts.pipeline_file.draft import Draft
 from millrace_contracts.pipeline_file.expressions import wrong_with
-from millrace_contracts.pipeline_file.forms import NAME, FeatureForm, FieldForm, GateForm, LabelForm
+from millrace_contracts.pipeline_file.forms import (
+    NAME,
+    FeatureForm,
+    FieldForm,
+    GateForm,
+    LabelForm,
+    PromotionForm,
+    RetrainingForm,
+)
 from millrace_contracts.pipeline_file.problems import Path, did_you_mean, listed, not_one_of, shown
 from millrace_kernel.pipeline import LABEL, FieldKind, VectorKind
 
@@ -34,13 +43,8 @@ def complaints(draft: Draft) -> Iterator[Complaint]:
     yield from _fields(draft)
     yield from _features(draft)
     yield from _retraining(draft)
-    if draft.promotion and draft.promotion.strategy in ("shadow", "canary"):
-        what = f"{draft.promotion.strategy!r} is not supported yet"
-        yield (
-            ("spec", "promotion", "strategy"),
-            what,
-            "write direct (promote once the gates pass) or manual (a person approves)",
-        )
+    if draft.promotion:
+        yield from _promotion(draft.promotion)
     if draft.label:
         yield from _label(draft, draft.label)
         yield from _model(draft, draft.label)
@@ -299,6 +303,44 @@ def _gate(path: Path, gate: GateForm, label: LabelForm) -> Iterator[Complaint]:
         yield path, "no number is between the two bounds", "write a min that is not above the max"
 
 
+_COMPARING = ("shadow", "canary")
+_ONLY_FOR = {
+    "max_labels": _COMPARING,
+    "confidence": _COMPARING,
+    "limits": _COMPARING,
+    "shadow_from": ("shadow",),
+    "steps": ("canary",),
+}
+_ALL = 100.0  # per cent
+
+
+def _promotion(promotion: PromotionForm) -> Iterator[Complaint]:
+    path = ("spec", "promotion")
+    for key, strategies in _ONLY_FOR.items():
+        if getattr(promotion, key) is not None and promotion.strategy not in strategies:
+            words = " or ".join(strategies)
+            yield (
+                (*path, key),
+                f"is never used with strategy {promotion.strategy}",
+                f"write strategy: {words}, or remove it",
+            )
+    if promotion.max_labels is not None and promotion.max_labels < promotion.min_labels:
+        yield (
+            (*path, "max_labels"),
+            f"is less than min_labels ({promotion.min_labels})",
+            "write more, or lower min_labels",
+        )
+    steps = promotion.steps
+    if steps is not None and (
+        steps[-1] != _ALL or any(after <= before for before, after in pairwise(steps))
+    ):
+        yield (
+            (*path, "steps"),
+            f"{shown(steps)} does not grow to 100",
+            "write per cents of the entities, each more than the one before, e.g. [1, 5, 25, 100]",
+        )
+
+
 def _retraining(draft: Draft) -> Iterator[Complaint]:
     retraining = draft.retraining
     if retraining is None:
@@ -310,6 +352,7 @@ def _retraining(draft: Draft) -> Iterator[Complaint]:
             f"{shown(retraining.schedule)} is not five cron fields",
             'write minute hour day month weekday in UTC, e.g. "0 3 * * *"',
         )
+    yield from _shares(retraining)
     if retraining.on is None:
         return
     if "schedule" in retraining.on and retraining.schedule is None:
@@ -326,6 +369,13 @@ def _retraining(draft: Draft) -> Iterator[Complaint]:
         )
     if len(set(retraining.on)) < len(retraining.on):
         yield (*path, "on"), "says one word twice", "remove one"
+
+
+def _shares(retraining: RetrainingForm) -> Iterator[Complaint]:
+    for word, share in (("volume", retraining.volume), ("update", retraining.update)):
+        if share is not None and word not in (retraining.on or ()):
+            path = ("spec", "retraining", word)
+            yield path, "is never used", f"add {word} to spec.retraining.on, or remove it"
 
 
 def is_cron(text: str) -> bool:

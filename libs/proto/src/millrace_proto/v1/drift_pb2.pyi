@@ -13,10 +13,25 @@ class DriftKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DRIFT_KIND_DATA: _ClassVar[DriftKind]
     DRIFT_KIND_PREDICTION: _ClassVar[DriftKind]
     DRIFT_KIND_CONCEPT: _ClassVar[DriftKind]
+
+class ChallengerVerdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CHALLENGER_VERDICT_UNSPECIFIED: _ClassVar[ChallengerVerdict]
+    CHALLENGER_VERDICT_UNDECIDED: _ClassVar[ChallengerVerdict]
+    CHALLENGER_VERDICT_BETTER: _ClassVar[ChallengerVerdict]
+    CHALLENGER_VERDICT_WORSE: _ClassVar[ChallengerVerdict]
+    CHALLENGER_VERDICT_SLOW: _ClassVar[ChallengerVerdict]
+    CHALLENGER_VERDICT_FAILING: _ClassVar[ChallengerVerdict]
 DRIFT_KIND_UNSPECIFIED: DriftKind
 DRIFT_KIND_DATA: DriftKind
 DRIFT_KIND_PREDICTION: DriftKind
 DRIFT_KIND_CONCEPT: DriftKind
+CHALLENGER_VERDICT_UNSPECIFIED: ChallengerVerdict
+CHALLENGER_VERDICT_UNDECIDED: ChallengerVerdict
+CHALLENGER_VERDICT_BETTER: ChallengerVerdict
+CHALLENGER_VERDICT_WORSE: ChallengerVerdict
+CHALLENGER_VERDICT_SLOW: ChallengerVerdict
+CHALLENGER_VERDICT_FAILING: ChallengerVerdict
 
 class DriftDetected(_message.Message):
     __slots__ = ("pipeline", "kind", "subject", "method", "statistic", "threshold", "model_version", "window_start_us", "window_end_us", "window_events", "reference_mean", "window_mean", "also")
@@ -112,7 +127,7 @@ class DataQualityViolated(_message.Message):
     def __init__(self, pipeline: _Optional[str] = ..., column: _Optional[str] = ..., rule: _Optional[str] = ..., value: _Optional[float] = ..., threshold: _Optional[float] = ..., window_events: _Optional[int] = ...) -> None: ...
 
 class ChallengerCompared(_message.Message):
-    __slots__ = ("pipeline", "champion_version", "challenger_version", "metric", "champion_value", "challenger_value", "events")
+    __slots__ = ("pipeline", "champion_version", "challenger_version", "metric", "champion_value", "challenger_value", "events", "trial", "step", "epoch", "step_events", "loss", "difference", "lower", "upper", "confidence", "verdict", "champion_seconds", "challenger_seconds", "champion_errors", "challenger_errors")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     CHAMPION_VERSION_FIELD_NUMBER: _ClassVar[int]
     CHALLENGER_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -120,6 +135,20 @@ class ChallengerCompared(_message.Message):
     CHAMPION_VALUE_FIELD_NUMBER: _ClassVar[int]
     CHALLENGER_VALUE_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    STEP_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    LOWER_FIELD_NUMBER: _ClassVar[int]
+    UPPER_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    CHAMPION_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    CHALLENGER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    CHAMPION_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    CHALLENGER_ERRORS_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     champion_version: int
     challenger_version: int
@@ -127,4 +156,18 @@ class ChallengerCompared(_message.Message):
     champion_value: float
     challenger_value: float
     events: int
-    def __init__(self, pipeline: _Optional[str] = ..., champion_version: _Optional[int] = ..., challenger_version: _Optional[int] = ..., metric: _Optional[str] = ..., champion_value: _Optional[float] = ..., challenger_value: _Optional[float] = ..., events: _Optional[int] = ...) -> None: ...
+    trial: int
+    step: int
+    epoch: int
+    step_events: int
+    loss: str
+    difference: float
+    lower: float
+    upper: float
+    confidence: float
+    verdict: ChallengerVerdict
+    champion_seconds: float
+    challenger_seconds: float
+    champion_errors: float
+    challenger_errors: float
+    def __init__(self, pipeline: _Optional[str] = ..., champion_version: _Optional[int] = ..., challenger_version: _Optional[int] = ..., metric: _Optional[str] = ..., champion_value: _Optional[float] = ..., challenger_value: _Optional[float] = ..., events: _Optional[int] = ..., trial: _Optional[int] = ..., step: _Optional[int] = ..., epoch: _Optional[int] = ..., step_events: _Optional[int] = ..., loss: _Optional[str] = ..., difference: _Optional[float] = ..., lower: _Optional[float] = ..., upper: _Optional[float] = ..., confidence: _Optional[float] = ..., verdict: _Optional[_Union[ChallengerVerdict, str]] = ..., champion_seconds: _Optional[float] = ..., challenger_seconds: _Optional[float] = ..., champion_errors: _Optional[float] = ..., challenger_errors: _Optional[float] = ...) -> None: ...

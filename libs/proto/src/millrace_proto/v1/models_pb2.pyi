@@ -62,7 +62,7 @@ class ModelRejected(_message.Message):
     def __init__(self, pipeline: _Optional[str] = ..., version: _Optional[int] = ..., run_id: _Optional[str] = ..., reason: _Optional[str] = ..., verdicts: _Optional[_Iterable[_Union[GateVerdict, _Mapping]]] = ...) -> None: ...
 
 class ChallengerStarted(_message.Message):
-    __slots__ = ("pipeline", "version", "artifact_uri", "artifact_sha256", "traffic_share", "pipeline_version", "run_id", "artifact_signature", "signing_key_id")
+    __slots__ = ("pipeline", "version", "artifact_uri", "artifact_sha256", "traffic_share", "pipeline_version", "run_id", "artifact_signature", "signing_key_id", "trial", "step", "champion_version", "epoch", "since_us", "started_us", "learnt_until_us", "reason")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_URI_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,14 @@ class ChallengerStarted(_message.Message):
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     SIGNING_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    CHAMPION_VERSION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SINCE_US_FIELD_NUMBER: _ClassVar[int]
+    STARTED_US_FIELD_NUMBER: _ClassVar[int]
+    LEARNT_UNTIL_US_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     version: int
     artifact_uri: str
@@ -81,7 +89,15 @@ class ChallengerStarted(_message.Message):
     run_id: str
     artifact_signature: bytes
     signing_key_id: str
-    def __init__(self, pipeline: _Optional[str] = ..., version: _Optional[int] = ..., artifact_uri: _Optional[str] = ..., artifact_sha256: _Optional[str] = ..., traffic_share: _Optional[float] = ..., pipeline_version: _Optional[int] = ..., run_id: _Optional[str] = ..., artifact_signature: _Optional[bytes] = ..., signing_key_id: _Optional[str] = ...) -> None: ...
+    trial: int
+    step: int
+    champion_version: int
+    epoch: int
+    since_us: int
+    started_us: int
+    learnt_until_us: int
+    reason: str
+    def __init__(self, pipeline: _Optional[str] = ..., version: _Optional[int] = ..., artifact_uri: _Optional[str] = ..., artifact_sha256: _Optional[str] = ..., traffic_share: _Optional[float] = ..., pipeline_version: _Optional[int] = ..., run_id: _Optional[str] = ..., artifact_signature: _Optional[bytes] = ..., signing_key_id: _Optional[str] = ..., trial: _Optional[int] = ..., step: _Optional[int] = ..., champion_version: _Optional[int] = ..., epoch: _Optional[int] = ..., since_us: _Optional[int] = ..., started_us: _Optional[int] = ..., learnt_until_us: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ApprovalRequested(_message.Message):
     __slots__ = ("pipeline", "version", "verdicts")

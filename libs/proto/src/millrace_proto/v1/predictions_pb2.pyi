@@ -21,7 +21,7 @@ PREDICTION_ROLE_FALLBACK: PredictionRole
 PREDICTION_ROLE_REQUEST: PredictionRole
 
 class PredictionMade(_message.Message):
-    __slots__ = ("pipeline", "pipeline_version", "event_id", "entity", "event_time_us", "model_version", "epoch", "role", "value", "class_label", "probabilities", "numbers", "categories")
+    __slots__ = ("pipeline", "pipeline_version", "event_id", "entity", "event_time_us", "model_version", "epoch", "role", "value", "class_label", "probabilities", "numbers", "categories", "trial", "seconds")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_VERSION_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,8 @@ class PredictionMade(_message.Message):
     PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
     NUMBERS_FIELD_NUMBER: _ClassVar[int]
     CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     pipeline_version: int
     event_id: str
@@ -48,4 +50,6 @@ class PredictionMade(_message.Message):
     probabilities: _containers.RepeatedScalarFieldContainer[float]
     numbers: _containers.RepeatedScalarFieldContainer[float]
     categories: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, pipeline: _Optional[str] = ..., pipeline_version: _Optional[int] = ..., event_id: _Optional[str] = ..., entity: _Optional[str] = ..., event_time_us: _Optional[int] = ..., model_version: _Optional[int] = ..., epoch: _Optional[int] = ..., role: _Optional[_Union[PredictionRole, str]] = ..., value: _Optional[float] = ..., class_label: _Optional[str] = ..., probabilities: _Optional[_Iterable[float]] = ..., numbers: _Optional[_Iterable[float]] = ..., categories: _Optional[_Iterable[str]] = ...) -> None: ...
+    trial: int
+    seconds: float
+    def __init__(self, pipeline: _Optional[str] = ..., pipeline_version: _Optional[int] = ..., event_id: _Optional[str] = ..., entity: _Optional[str] = ..., event_time_us: _Optional[int] = ..., model_version: _Optional[int] = ..., epoch: _Optional[int] = ..., role: _Optional[_Union[PredictionRole, str]] = ..., value: _Optional[float] = ..., class_label: _Optional[str] = ..., probabilities: _Optional[_Iterable[float]] = ..., numbers: _Optional[_Iterable[float]] = ..., categories: _Optional[_Iterable[str]] = ..., trial: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...

@@ -8,10 +8,16 @@ from collections.abc import Collection
 
 from hypothesis import HealthCheck, Phase, settings
 
+UNHURRIED = "unhurried"
 LONG = "fuzz"
 _TIMES = 20
 
 settings.register_profile(LONG, print_blob=True)
+# for every test that says nothing else: what is slow on a busy machine is not wrong
+settings.register_profile(
+    UNHURRIED, settings.get_profile(settings.get_current_profile_name()), deadline=None
+)
+settings.load_profile(UNHURRIED)
 
 
 def effort(examples: int, *, suppress: Collection[HealthCheck] = ()) -> settings:

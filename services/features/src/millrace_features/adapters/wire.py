@@ -39,7 +39,7 @@ def event_accepted(message: Message) -> EventAccepted:
         EventId(proto.event_id),
         EntityId(proto.entity),
         instant_of(proto.event_time_us),
-        tuple(proto.numbers),
+        tuple(proto.numbers[:]),  # a slice copies faster than iterating
         tuple(proto.texts),
     )
 

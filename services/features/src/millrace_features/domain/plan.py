@@ -1,7 +1,7 @@
 """A version of a pipeline file, made ready once for the many events that name it."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from millrace_features.domain.aggregates import AGGREGATES, Aggregate
@@ -47,7 +47,7 @@ class Plan:
     number_places: Mapping[str, int]  # of each number field in an event
     text_count: int
     width: int  # numbers in a vector
-    copies: tuple[tuple[int, int], ...]  # (place in the vector, place in the event)
+    copies: tuple[tuple[int, int, int], ...]  # (place in the vector, place in the event, how many)
     expressions: tuple[tuple[int, Evaluate], ...]
     read_numbers: tuple[tuple[str, int], ...]  # what the expressions read of an event
     read_texts: tuple[tuple[str, int], ...]
@@ -69,8 +69,8 @@ def plan(pipeline: Pipeline) -> Plan:
         number_places=number_places,
         text_count=len(text_places),
         width=len(numbers),
-        copies=tuple(
-            (numbers[f.name], number_places[f.field]) for f in pipeline.numbers if f.field
+        copies=_runs(
+            [(numbers[f.name], number_places[f.field]) for f in pipeline.numbers if f.field]
         ),
         expressions=tuple(
             (numbers[name], compile_expression(expression)) for name, expression in parsed.items()
@@ -81,6 +81,19 @@ def plan(pipeline: Pipeline) -> Plan:
         ever=tuple((numbers[f.name], f.of) for f in pipeline.numbers if f.of and _is_ever(f)),
         categories=tuple(text_places[f.field] for f in pipeline.categories if f.field),
     )
+
+
+def _runs(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int, int], ...]:
+    """Places that go on side by side in both, copied at once. Pairs come in the order of the vector."""
+    runs: list[tuple[int, int, int]] = []
+    for place, source in pairs:
+        if runs:
+            begin, origin, length = runs[-1]
+            if (place, source) == (begin + length, origin + length):
+                runs[-1] = (begin, origin, length + 1)
+                continue
+        runs.append((place, source, 1))
+    return tuple(runs)
 
 
 def _is_ever(feature: Feature) -> bool:

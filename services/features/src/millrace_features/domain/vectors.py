@@ -21,8 +21,8 @@ def decide(plan: Plan, history: History, event: EventAccepted, *, late: bool) ->
     """The vector of an event that has not been put into the history yet. Raises PermanentError for a misshapen one."""
     _refuse_misshapen(plan, event)
     numbers = [NAN] * plan.width
-    for place, source in plan.copies:
-        numbers[place] = event.numbers[source]
+    for place, source, length in plan.copies:
+        numbers[place : place + length] = event.numbers[source : source + length]
     before = 0 if late else history.place(event.event_time)
     if plan.expressions:
         values, lagged = _values(plan, event), _lagged(history, before)

@@ -94,12 +94,19 @@ def _refuse_duplicate_keys(value: bytes, body: dict[str, Any]) -> None:
     """The decoder keeps the last of two equal keys. So write back what it kept: fewer colons mean that a key was lost.
 
     Only the escape \\u003a hides a colon from the count; values with one, or that lost a key, are read again slowly.
+    A flat object need not be written back: one colon for each key that was kept and those in its texts are all there are.
     """
+    colons = value.count(b":")
+    hides = _ESCAPED_COLON in value
+    if not hides and b"[" not in value:
+        in_texts = sum([kept.count(":") for kept in body.values() if type(kept) is str])
+        if len(body) + in_texts == colons:
+            return
     try:
         kept = orjson.dumps(body)
     except (TypeError, ValueError):  # deeper than 254: it reads more than it writes
         raise UnreadableError("the value is nested too deep", "send a flat object") from None
-    if kept.count(b":") == value.count(b":") and _ESCAPED_COLON not in value:
+    if kept.count(b":") == colons and not hides:
         return
     json.loads(value, object_pairs_hook=_each_once, parse_int=str, parse_float=str)
 

@@ -5,7 +5,9 @@ The rules are compiled once per pipeline version, so that an event costs one dic
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import nan
+from math import isfinite, nan
+from operator import itemgetter
+from typing import Any
 
 from millrace_ingestion.domain.events import (
     NO_ENTITY,
@@ -21,7 +23,7 @@ from millrace_ingestion.domain.problems import Problem, Refusal, WrongValueError
 from millrace_ingestion.domain.times import read_time
 from millrace_ingestion.domain.values import NUMBER_READERS, read_name, read_text
 from millrace_kernel.ids import EntityId, EventId, PipelineName
-from millrace_kernel.pipeline import EventShape, Pipeline
+from millrace_kernel.pipeline import EventShape, FieldKind, Pipeline
 from millrace_kernel.time import EARLIEST, LATEST, Duration, Instant, format_duration, rfc3339
 
 _ID, _LABEL, _ENTITY, _KNOWN_AT, _EVENT_TIME = (
@@ -31,6 +33,7 @@ _ID, _LABEL, _ENTITY, _KNOWN_AT, _EVENT_TIME = (
     "known_at",
     "event_time",
 )  # of a label's object
+_FLOAT = {float}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Rules:
     version: int
     shape: EventShape
     numbers: tuple[NumberColumn, ...]
+    floats: Callable[[dict[str, object]], tuple[object, ...]] | None
+    """All number columns at once, where every one is a float."""
     texts: tuple[TextColumn, ...]
     label_field: str
     label_delay: Duration
@@ -70,12 +75,20 @@ def compile_rules(pipeline: Pipeline) -> Rules:
             NumberColumn(field.name, field.required, NUMBER_READERS[field.kind])
             for field in pipeline.number_fields
         ),
+        floats=_all_floats(pipeline),
         texts=tuple(TextColumn(field.name, field.required) for field in pipeline.text_fields),
         label_field=pipeline.label.field,
         label_delay=pipeline.label.delay,
         read_label=label_reader(pipeline.label),
         aggregates_labels=pipeline.aggregates_labels,
     )
+
+
+def _all_floats(pipeline: Pipeline) -> Callable[[dict[str, object]], tuple[object, ...]] | None:
+    names = [field.name for field in pipeline.number_fields]
+    if len(names) < 2 or any(field.kind is not FieldKind.FLOAT for field in pipeline.number_fields):
+        return None
+    return itemgetter(*names)
 
 
 def validate(rules: Rules, submission: Submission) -> ValidEvent | ValidLabel | Refusal:
@@ -96,7 +109,7 @@ def _event(rules: Rules, submission: Submission) -> ValidEvent | Refusal:
         if shape.entity is None
         else EntityId(_name(shape.entity, body.get(shape.entity), problems))
     )
-    numbers = _numbers(rules.numbers, body, problems)
+    numbers = _finite_floats(rules, body) or _numbers(rules.numbers, body, problems)
     texts = _texts(rules.texts, body, problems)
     label = _label_within(rules, body, problems)
     if problems:
@@ -129,6 +142,17 @@ def _label(rules: Rules, submission: Submission) -> ValidLabel | Refusal:
         entity,
         event_time,
     )
+
+
+def _finite_floats(rules: Rules, body: dict[str, object]) -> tuple[float, ...] | None:
+    """Nearly all events of a pipeline of floats: all there, all floats, all finite (else their sum isn't). None: look closer."""
+    if rules.floats is None:
+        return None
+    try:
+        values: tuple[Any, ...] = rules.floats(body)
+    except KeyError:
+        return None
+    return values if set(map(type, values)) == _FLOAT and isfinite(sum(values)) else None
 
 
 def _numbers(

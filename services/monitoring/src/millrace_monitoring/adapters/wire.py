@@ -8,7 +8,7 @@ from millrace_contracts.wire import Encoder, WireError, WireTable, instant_of
 from millrace_kernel.ids import EventId, ModelVersionNumber, PipelineName
 from millrace_kernel.profile import profile_from_json
 from millrace_monitoring.domain import events
-from millrace_monitoring.domain.events import Kind, Role, Severity
+from millrace_monitoring.domain.events import Kind, Role, Severity, Verdict
 from millrace_proto.v1 import alerts_pb2, drift_pb2, labels_pb2, models_pb2, pipelines_pb2
 from millrace_proto.v1.predictions_pb2 import PredictionMade, PredictionRole
 
@@ -23,6 +23,15 @@ _KINDS = {
     Kind.DATA: drift_pb2.DRIFT_KIND_DATA,
     Kind.PREDICTION: drift_pb2.DRIFT_KIND_PREDICTION,
     Kind.CONCEPT: drift_pb2.DRIFT_KIND_CONCEPT,
+}
+
+
+_VERDICTS = {
+    Verdict.UNDECIDED: drift_pb2.CHALLENGER_VERDICT_UNDECIDED,
+    Verdict.BETTER: drift_pb2.CHALLENGER_VERDICT_BETTER,
+    Verdict.WORSE: drift_pb2.CHALLENGER_VERDICT_WORSE,
+    Verdict.SLOW: drift_pb2.CHALLENGER_VERDICT_SLOW,
+    Verdict.FAILING: drift_pb2.CHALLENGER_VERDICT_FAILING,
 }
 
 
@@ -57,6 +66,8 @@ def prediction_made(message: Message) -> events.PredictionMade:
         answer=answer,
         numbers=tuple(proto.numbers),
         categories=tuple(proto.categories),
+        trial=proto.trial,
+        seconds=proto.seconds if math.isfinite(proto.seconds) else 0.0,
     )
 
 
@@ -103,6 +114,35 @@ def model_rolled_back(message: Message) -> events.ModelRolledBack:
         epoch=proto.epoch,
         profile=profile_from_json(proto.reference_profile),
     )
+
+
+def challenger_started(message: Message) -> events.ChallengerStarted:
+    proto = models_pb2.ChallengerStarted.FromString(message.value)
+    return events.ChallengerStarted(
+        id=message.id,
+        pipeline=PipelineName(proto.pipeline),
+        version=ModelVersionNumber(proto.version),
+        trial=proto.trial,
+        step=proto.step,
+        epoch=proto.epoch,
+        champion_version=ModelVersionNumber(proto.champion_version),
+        learnt_until=instant_of(proto.learnt_until_us),
+    )
+
+
+def model_rejected(message: Message) -> events.ChallengerEnded:
+    proto = models_pb2.ModelRejected.FromString(message.value)
+    return events.ChallengerEnded(PipelineName(proto.pipeline), ModelVersionNumber(proto.version))
+
+
+def model_retired(message: Message) -> events.ChallengerEnded:
+    proto = models_pb2.ModelRetired.FromString(message.value)
+    return events.ChallengerEnded(PipelineName(proto.pipeline), ModelVersionNumber(proto.version))
+
+
+def approval_requested(message: Message) -> events.ChallengerEnded:
+    proto = models_pb2.ApprovalRequested.FromString(message.value)
+    return events.ChallengerEnded(PipelineName(proto.pipeline), ModelVersionNumber(proto.version))
 
 
 def drift_detected(event: events.DriftDetected) -> bytes:
@@ -160,6 +200,32 @@ def data_quality_violated(event: events.DataQualityViolated) -> bytes:
     ).SerializeToString(deterministic=True)
 
 
+def challenger_compared(event: events.ChallengerCompared) -> bytes:
+    return drift_pb2.ChallengerCompared(
+        pipeline=event.pipeline,
+        champion_version=event.champion_version,
+        challenger_version=event.challenger_version,
+        metric=event.metric,
+        champion_value=event.champion_value,
+        challenger_value=event.challenger_value,
+        events=event.events,
+        trial=event.trial,
+        step=event.step,
+        epoch=event.epoch,
+        step_events=event.step_events,
+        loss=event.loss,
+        difference=event.difference,
+        lower=event.lower,
+        upper=event.upper,
+        confidence=event.confidence,
+        verdict=_VERDICTS[event.verdict],
+        champion_seconds=event.champion_seconds,
+        challenger_seconds=event.challenger_seconds,
+        champion_errors=event.champion_errors,
+        challenger_errors=event.challenger_errors,
+    ).SerializeToString(deterministic=True)
+
+
 def alert_raised(event: events.AlertRaised) -> bytes:
     return alerts_pb2.AlertRaised(
         pipeline=event.pipeline,
@@ -201,6 +267,10 @@ WIRE = WireTable(
         "millrace.v1.LabelRetracted": label_retracted,
         "millrace.v1.ModelPromoted": model_promoted,
         "millrace.v1.ModelRolledBack": model_rolled_back,
+        "millrace.v1.ChallengerStarted": challenger_started,
+        "millrace.v1.ModelRejected": model_rejected,
+        "millrace.v1.ModelRetired": model_retired,
+        "millrace.v1.ApprovalRequested": approval_requested,
     },
     encoders=[
         Encoder(events.DriftDetected, "millrace.v1.DriftDetected", _key, drift_detected, _id),
@@ -217,6 +287,13 @@ WIRE = WireTable(
             "millrace.v1.DataQualityViolated",
             _key,
             data_quality_violated,
+            _id,
+        ),
+        Encoder(
+            events.ChallengerCompared,
+            "millrace.v1.ChallengerCompared",
+            _key,
+            challenger_compared,
             _id,
         ),
         Encoder(events.AlertRaised, "millrace.v1.AlertRaised", _key, alert_raised),

@@ -10,6 +10,8 @@ from millrace_monitoring.application.ports import Joins, Monitors, Pipelines, Re
 from millrace_monitoring.domain import joins as join
 from millrace_monitoring.domain import monitor as watch
 from millrace_monitoring.domain.events import (
+    ChallengerEnded,
+    ChallengerStarted,
     Event,
     LabelObserved,
     LabelRetracted,
@@ -19,8 +21,10 @@ from millrace_monitoring.domain.events import (
     PredictionMade,
     Role,
 )
+from millrace_monitoring.domain.joins import Waiting
 from millrace_monitoring.domain.monitor import Monitor
 from millrace_monitoring.domain.pipelines import WatchedPipeline, watched
+from millrace_monitoring.domain.quality import Pair
 from millrace_monitoring.domain.windows import reference_of
 
 # Predictions and labels of its pipeline that a side waits for its other side, however long they take: in a replay of years
@@ -53,6 +57,21 @@ def on_champion(
     yield from events
 
 
+def on_challenger(
+    event: ChallengerStarted | ChallengerEnded, pipelines: Pipelines, monitors: Monitors
+) -> Iterator[Event]:
+    """Compare from now on, or no more."""
+    _known(pipelines, event.pipeline)
+    before = monitors.of(event.pipeline)
+    if isinstance(event, ChallengerStarted):
+        after = watch.on_challenger(before, event)
+    else:
+        after = watch.on_challenger_ended(before, event)
+    if after is not before:
+        monitors.put(event.pipeline, after)
+    yield from ()
+
+
 def on_prediction(
     event: PredictionMade,
     pipelines: Pipelines,
@@ -68,6 +87,11 @@ def on_prediction(
             f"{event.pipeline}: version {event.model_version} answered in epoch {event.epoch}, but its promotion has not "
             f"been heard of; the newest epoch known is {monitor.epoch}"
         )
+    if event.trial > monitor.trials:
+        raise TransientError(
+            f"{event.pipeline}: version {event.model_version} answered in trial {event.trial}, which has not been heard of; "
+            f"the newest trial known is {monitor.trials}"
+        )
     _check_answer(pipeline, event.answer, event)
     monitor = watch.heard(monitor, event.recorded_at)
     reference = references.of(event.pipeline)
@@ -75,13 +99,16 @@ def on_prediction(
         monitor, events = watch.on_prediction(monitor, pipeline, reference, event)
         yield from events
     if event.role is not Role.REQUEST:
-        waiting, scored = join.answered(
-            joins.of(event.pipeline, event.event_id), event, monitor.heard
-        )
+        before = joins.of(event.pipeline, event.event_id)
+        keep = _compares(pipeline, monitor)
+        waiting, scored = join.answered(before, event, monitor.heard, keep=keep)
         joins.put(event.pipeline, event.event_id, waiting)
         if scored is not None:
             monitor, events = watch.on_scored(monitor, pipeline, reference, scored, event)
             yield from events
+        pair = _newly_met(monitor, before, waiting)
+        monitor, events = watch.on_compared(monitor, pipeline, reference, event, pair, event.id)
+        yield from events
     _keep(monitors, joins, pipeline, monitor)
 
 
@@ -99,11 +126,15 @@ def on_label(
     monitor = watch.heard(monitor, event.recorded_at)
     reference = references.of(event.pipeline)
     before = joins.of(event.pipeline, event.event_id)
-    waiting, pairs = join.labelled(before, event.truth, event.recorded_at, monitor.heard)
+    keep = _compares(pipeline, monitor)
+    waiting, pairs = join.labelled(before, event.truth, event.recorded_at, monitor.heard, keep=keep)
     joins.put(event.pipeline, event.event_id, waiting)
     for scored in pairs:
         monitor, events = watch.on_scored(monitor, pipeline, reference, scored, event)
         yield from events
+    pair = _newly_met(monitor, before, waiting)
+    monitor, events = watch.on_compared(monitor, pipeline, reference, None, pair, event.id)
+    yield from events
     _keep(monitors, joins, pipeline, monitor)
 
 
@@ -116,6 +147,21 @@ def on_label_retracted(
     waiting = join.retracted(joins.of(event.pipeline, event.event_id))
     joins.put(event.pipeline, event.event_id, waiting)
     yield from ()
+
+
+def _compares(pipeline: WatchedPipeline, monitor: Monitor) -> bool:
+    """Whether sides that have met are kept, because a challenger may still answer the same event."""
+    return pipeline.promotion.compares or monitor.trial is not None
+
+
+def _newly_met(monitor: Monitor, before: Waiting, after: Waiting) -> tuple[Pair, Pair] | None:
+    """The two answers of the trial to one event, once: when the last of them and the truth has come. What the challenger
+    may have learnt from proves nothing."""
+    trial = monitor.trial
+    if trial is None or after.truth_at <= trial.learnt_until:
+        return None
+    versions = trial.champion.version, trial.challenger.version
+    return None if join.met(before, *versions) else join.met(after, *versions)
 
 
 def _known(pipelines: Pipelines, name: PipelineName) -> WatchedPipeline:

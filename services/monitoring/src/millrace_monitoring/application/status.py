@@ -9,6 +9,8 @@ from millrace_monitoring.domain.findings import Finding
 from millrace_monitoring.domain.monitor import Monitor
 from millrace_monitoring.domain.pipelines import WatchedPipeline
 from millrace_monitoring.domain.quality import QualityReport, Tally, metrics_of
+from millrace_monitoring.domain.sequences import bounds
+from millrace_monitoring.domain.trials import loss_of, verdict_of
 from millrace_monitoring.domain.windows import Reference
 
 
@@ -67,6 +69,25 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """A running trial. `lower` and `upper` bound the mean of the champion's loss less the challenger's, in the unit of the loss."""
+
+    challenger: int
+    champion: int
+    trial: int
+    step: int
+    events: int
+    loss: str
+    difference: float
+    lower: float
+    upper: float
+    confidence: float
+    verdict: str
+    champion_metrics: Mapping[str, float]
+    challenger_metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """`drifts`: what is beyond its bounds now, with the evidence it entered with. `alerts`: fingerprints of the open ones.
     `overall`: over the champions' answers since the first of them. `versions`: by model version, "0" is the fallback."""
@@ -81,6 +102,7 @@ class Status:
     last_quality: LastQuality | None
     overall: Running
     versions: Mapping[str, Running]
+    comparison: Comparison | None
 
 
 def status_of(watched: WatchedPipeline, reference: Reference | None, monitor: Monitor) -> Status:
@@ -99,6 +121,33 @@ def status_of(watched: WatchedPipeline, reference: Reference | None, monitor: Mo
             str(version): _running(tally, kind)
             for version, tally in sorted(monitor.tallies.items())
         },
+        comparison=_comparison(watched, reference, monitor),
+    )
+
+
+def _comparison(
+    watched: WatchedPipeline, reference: Reference | None, monitor: Monitor
+) -> Comparison | None:
+    trial = monitor.trial
+    if trial is None or reference is None:
+        return None
+    kind, confidence = watched.label_kind, watched.promotion.confidence
+    loss = loss_of(reference, kind)
+    lower, upper = bounds(trial.evidence, confidence)
+    return Comparison(
+        challenger=trial.challenger.version,
+        champion=trial.champion.version,
+        trial=trial.number,
+        step=trial.step,
+        events=trial.evidence.count,
+        loss=loss.name,
+        difference=trial.evidence.mean * loss.unit,
+        lower=lower * loss.unit,
+        upper=upper * loss.unit,
+        confidence=confidence,
+        verdict=verdict_of(trial, watched.promotion).value,
+        champion_metrics=metrics_of(trial.champion.tally, kind),
+        challenger_metrics=metrics_of(trial.challenger.tally, kind),
     )
 
 

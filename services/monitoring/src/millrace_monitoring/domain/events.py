@@ -31,6 +31,16 @@ class Kind(StrEnum):
     QUALITY = "quality"
 
 
+class Verdict(StrEnum):
+    """What a comparison says of a challenger."""
+
+    UNDECIDED = "undecided"
+    BETTER = "better"
+    WORSE = "worse"
+    SLOW = "slow"  # beyond the file's limit
+    FAILING = "failing"  # beyond the file's limit
+
+
 class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"
@@ -61,6 +71,8 @@ class PredictionMade:
     answer: float | str | None
     numbers: tuple[float, ...]
     categories: tuple[str, ...]
+    trial: int = 0  # that it was made in; 0: none
+    seconds: float = 0.0  # of scoring; 0: not measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,28 @@ class ModelRolledBack:
     version: ModelVersionNumber
     epoch: int
     profile: ReferenceProfile
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengerStarted:
+    """A version is compared with the champion from now on, or answers a larger share of the entities."""
+
+    id: str
+    pipeline: PipelineName
+    version: ModelVersionNumber
+    trial: int
+    step: int
+    epoch: int
+    champion_version: ModelVersionNumber
+    learnt_until: Instant  # labels known by then may have been learnt from
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengerEnded:
+    """A version was rejected or retired, or waits for a person: if it was the challenger, its trial is over."""
+
+    pipeline: PipelineName
+    version: ModelVersionNumber
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +195,35 @@ class DataQualityViolated:
 
 
 @dataclass(frozen=True, slots=True)
+class ChallengerCompared:
+    """A challenger held against the champion on the same labelled events. `difference`, `lower` and `upper` are of the mean
+    of the champion's loss less the challenger's, in the loss's own unit: above 0 the challenger is better."""
+
+    id: str
+    pipeline: PipelineName
+    champion_version: ModelVersionNumber
+    challenger_version: ModelVersionNumber
+    metric: str
+    champion_value: float
+    challenger_value: float
+    events: int
+    trial: int
+    step: int
+    epoch: int
+    step_events: int
+    loss: str
+    difference: float
+    lower: float
+    upper: float
+    confidence: float
+    verdict: Verdict
+    champion_seconds: float
+    challenger_seconds: float
+    champion_errors: float
+    challenger_errors: float
+
+
+@dataclass(frozen=True, slots=True)
 class AlertRaised:
     pipeline: PipelineName
     fingerprint: str
@@ -176,5 +239,5 @@ class AlertResolved:
     cause_id: str
 
 
-Said = DriftDetected | DriftCleared | PerformanceDegraded | DataQualityViolated
+Said = DriftDetected | DriftCleared | PerformanceDegraded | DataQualityViolated | ChallengerCompared
 Event = Said | AlertRaised | AlertResolved

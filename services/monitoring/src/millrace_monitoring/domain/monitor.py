@@ -5,21 +5,25 @@ from dataclasses import dataclass, field, replace
 
 from millrace_kernel.ids import ModelVersionNumber
 from millrace_kernel.time import EARLIEST, Instant
-from millrace_monitoring.domain import adwin, findings, quality, windows
+from millrace_monitoring.domain import adwin, findings, quality, trials, windows
 from millrace_monitoring.domain.adwin import Adwin
 from millrace_monitoring.domain.events import (
+    ChallengerEnded,
+    ChallengerStarted,
     Event,
     Kind,
     LabelObserved,
     ModelPromoted,
     ModelRolledBack,
     PredictionMade,
+    Role,
 )
 from millrace_monitoring.domain.findings import Finding
 from millrace_monitoring.domain.joins import Scored
 from millrace_monitoring.domain.pipelines import WatchedPipeline
 from millrace_monitoring.domain.policy import CALM, Context, Standing, calmed, judged
-from millrace_monitoring.domain.quality import QualityReport, QualityWindow, Tally
+from millrace_monitoring.domain.quality import Pair, QualityReport, QualityWindow, Tally
+from millrace_monitoring.domain.trials import Trial
 from millrace_monitoring.domain.windows import InputWindow, Reference
 
 NO_VERSION = ModelVersionNumber(0)
@@ -31,7 +35,8 @@ class Monitor:
 
     `tallies` are by model version (0: the fallback) and `overall` is over the champions' answers, all since ever: what
     prequential evaluation asks for (Gama, Sebastião and Rodrigues, "On evaluating stream learning algorithms", 2013).
-    The windows, the detector and what stands are of the champion of `epoch` alone.
+    The windows, the detector, what stands and the trial are of the champion of `epoch` alone; `trials` is the number of
+    the newest trial heard of, running or over.
     """
 
     epoch: int = 0
@@ -46,6 +51,8 @@ class Monitor:
     last_quality: QualityReport | None = None
     tallies: Mapping[int, Tally] = field(default_factory=dict)
     overall: Tally = field(default_factory=Tally)
+    trial: Trial | None = None
+    trials: int = 0
 
 
 Outcome = tuple[Monitor, tuple[Event, ...]]
@@ -62,8 +69,55 @@ def on_champion(monitor: Monitor, event: ModelPromoted | ModelRolledBack) -> Out
         newest=monitor.newest,
         tallies=monitor.tallies,
         overall=monitor.overall,
+        trials=monitor.trials,
     )
     return fresh, calmed(monitor.standing, event.pipeline, event.id)
+
+
+def on_challenger(monitor: Monitor, event: ChallengerStarted) -> Monitor:
+    """A trial begins, or goes on with a larger share. An older trial or step changes nothing, nor does one of another epoch."""
+    trial = monitor.trial
+    running = trial is not None and trial.number == event.trial
+    if event.trial < monitor.trials or (event.trial == monitor.trials and not running):
+        return monitor
+    if running and trial is not None and event.step <= trial.step:
+        return monitor
+    known = replace(monitor, trials=event.trial, trial=None)
+    if event.epoch != monitor.epoch:
+        return known
+    return replace(known, trial=trials.started(trial, event))
+
+
+def on_challenger_ended(monitor: Monitor, event: ChallengerEnded) -> Monitor:
+    """What else is heard of the challenger's version ends its trial."""
+    if monitor.trial is None or monitor.trial.challenger.version != event.version:
+        return monitor
+    return replace(monitor, trial=None)
+
+
+def on_compared(
+    monitor: Monitor,
+    watched: WatchedPipeline,
+    reference: Reference | None,
+    prediction: PredictionMade | None,
+    pair: tuple[Pair, Pair] | None,
+    cause_id: str,
+) -> Outcome:
+    """Count an answer given in the running trial, or an event that both versions have answered and whose truth is known."""
+    before = monitor.trial
+    if before is None or reference is None:
+        return monitor, ()
+    trial, kind = before, watched.label_kind
+    if prediction is not None and prediction.trial == trial.number:
+        trial = trials.answered(trial, prediction)
+    if pair is not None:
+        trial = trials.compared(trial, kind, reference, *pair)
+    if trial is before:
+        return monitor, ()
+    trial, said = trials.judged(
+        before, trial, watched.name, watched.promotion, kind, reference, cause_id
+    )
+    return replace(monitor, trial=trial), (said,) if said else ()
 
 
 def heard(monitor: Monitor, recorded_at: Instant) -> Monitor:
@@ -74,10 +128,11 @@ def heard(monitor: Monitor, recorded_at: Instant) -> Monitor:
 
 def watches(monitor: Monitor, prediction: PredictionMade) -> bool:
     """Whether a prediction shows what the champion sees: not the fallback's, a challenger's or a former champion's."""
-    return (prediction.epoch, prediction.model_version) == (
-        monitor.epoch,
-        monitor.version,
-    ) and monitor.epoch > 0
+    return (
+        (prediction.epoch, prediction.model_version) == (monitor.epoch, monitor.version)
+        and monitor.epoch > 0
+        and prediction.role is not Role.CHALLENGER
+    )
 
 
 def on_prediction(

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_kernel.ids import PipelineName
-from millrace_kernel.pipeline import LabelKind, Monitoring, Pipeline
+from millrace_kernel.pipeline import LabelKind, Monitoring, Pipeline, Promotion, Strategy
 from millrace_kernel.time import DAY, Duration
 
 _KEPT_ON_TOPICS = Duration(7 * DAY)  # what is later has left the topics that it would come from
+
+_NOT_COMPARING = Promotion(Strategy.DIRECT, 0)  # kept from before there were comparisons
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class WatchedPipeline:
     monitoring: Monitoring
     patience: Duration  # recorded time that one side of an event waits at least for the other
     shapes: Mapping[int, Shape]
+    promotion: Promotion = _NOT_COMPARING
 
     def shape_of(self, version: int) -> Shape:
         """Raises TransientError for a version that is on its way, PermanentError for one that was forgotten."""
@@ -59,6 +62,7 @@ def watched(
         monitoring=pipeline.monitoring,
         patience=Duration(pipeline.label.delay + pipeline.label.maturity + _KEPT_ON_TOPICS),
         shapes=shapes,
+        promotion=pipeline.promotion,
     )
 
 

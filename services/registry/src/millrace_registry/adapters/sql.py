@@ -17,6 +17,7 @@ from millrace_registry.adapters import tables
 from millrace_registry.application.ports import FileOvertakenError
 from millrace_registry.domain.events import (
     ApplyPipeline,
+    ChallengerStarted,
     Change,
     ModelPromoted,
     ModelRegistered,
@@ -24,6 +25,7 @@ from millrace_registry.domain.events import (
     ModelVersion,
     PipelineApplied,
     TrainingCompleted,
+    Trial,
     Verdict,
 )
 from millrace_registry.domain.models import Models, Stage
@@ -135,7 +137,13 @@ class SqlVersions:
         self._connection.execute(
             update(tables.pipelines)
             .where(tables.pipelines.c.name == models.pipeline)
-            .values(epoch=models.epoch, line=json.dumps(models.line), paused=models.paused)
+            .values(
+                epoch=models.epoch,
+                line=json.dumps(models.line),
+                paused=models.paused,
+                trial=json.dumps(asdict(models.trial)) if models.trial else None,
+                trials=models.trials,
+            )
         )
         self._known[models.pipeline] = models
 
@@ -184,6 +192,8 @@ class SqlVersions:
             epoch=row.epoch,
             line=tuple(json.loads(row.line)),
             paused=row.paused,
+            trial=Trial(**json.loads(row.trial)) if row.trial else None,
+            trials=row.trials,
         )
 
     def _insert(self, model: ModelVersion, cause: str) -> None:
@@ -199,6 +209,9 @@ class SqlVersions:
 
     def _move(self, before: Models, after: Models, event: Change, cause: str) -> None:
         """Write the stages that changed; the champion last, when its place is free."""
+        if isinstance(event, ChallengerStarted):  # the stage stays, the share has grown
+            statement = update(tables.model_versions).where(*_is(after.pipeline, event.version))
+            self._connection.execute(statement.values(reason=event.reason, decided_by=cause))
         for version, stage in _changed(before, after):
             values: dict[str, Any] = {"stage": stage.value}
             if stage is not Stage.FORMER:  # of a champion that gives way, what made it one is kept

@@ -38,6 +38,8 @@ pipelines = Table(
     Column("epoch", BigInteger, nullable=False),  # of the newest promotion
     Column("line", Text, nullable=False),  # champions, oldest first, as JSON
     Column("paused", Boolean, nullable=False),
+    Column("trial", Text, nullable=True),  # the running one as JSON
+    Column("trials", BigInteger, nullable=False, server_default="0"),  # so many have begun
 )
 
 pipeline_versions = Table(

@@ -18,6 +18,7 @@ from millrace_registry.adapters.tables import (
     promotions,
 )
 from millrace_registry.application.views import (
+    ChallengerView,
     FileView,
     InForce,
     ModelDetail,
@@ -137,7 +138,17 @@ def _pipeline(row: RowMapping) -> PipelineView:
         champion=line[-1] if line else None,
         epoch=row["epoch"],
         paused=row["paused"],
+        challenger=_challenger(row["trial"]),
         applied_at=_time(row["applied_at_us"]),
+    )
+
+
+def _challenger(text: str | None) -> ChallengerView | None:
+    if text is None:
+        return None
+    trial = json.loads(text)
+    return ChallengerView(
+        trial["version"], trial["number"], trial["step"], trial["share"], _time(trial["started"])
     )
 
 

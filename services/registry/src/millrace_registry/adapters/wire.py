@@ -1,6 +1,7 @@
 """Between the bytes on the bus and the registry's own events."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from google.protobuf.message import Message as ProtoMessage
 
@@ -15,7 +16,10 @@ from millrace_proto.v1.commands_pb2 import RejectPromotion as RejectPromotionPro
 from millrace_proto.v1.commands_pb2 import Retrain as RetrainProto
 from millrace_proto.v1.commands_pb2 import RollBack as RollBackProto
 from millrace_proto.v1.deployments_pb2 import DeploymentFailed as DeploymentFailedProto
+from millrace_proto.v1.drift_pb2 import ChallengerCompared as ChallengerComparedProto
+from millrace_proto.v1.drift_pb2 import ChallengerVerdict
 from millrace_proto.v1.models_pb2 import ApprovalRequested as ApprovalRequestedProto
+from millrace_proto.v1.models_pb2 import ChallengerStarted as ChallengerStartedProto
 from millrace_proto.v1.models_pb2 import GateVerdict as GateVerdictProto
 from millrace_proto.v1.models_pb2 import ModelPromoted as ModelPromotedProto
 from millrace_proto.v1.models_pb2 import ModelRegistered as ModelRegisteredProto
@@ -27,8 +31,11 @@ from millrace_proto.v1.training_pb2 import TrainingCompleted as TrainingComplete
 from millrace_registry.domain.events import (
     ApprovalRequested,
     ApprovePromotion,
+    ChallengerCompared,
+    ChallengerStarted,
     Change,
     Command,
+    Comparison,
     DeploymentFailed,
     ModelPromoted,
     ModelRegistered,
@@ -130,7 +137,48 @@ def deployment_failed(message: Message) -> DeploymentFailed:
     _storable(message, proto)
     name, version = PipelineName(proto.pipeline), ModelVersionNumber(proto.version)
     return DeploymentFailed(
-        name, version, proto.epoch, proto.instance, proto.reason, message.id, message.recorded_at
+        name,
+        version,
+        proto.epoch,
+        proto.instance,
+        proto.reason,
+        message.id,
+        message.recorded_at,
+        proto.trial,
+    )
+
+
+_COMPARISONS = {
+    ChallengerVerdict.CHALLENGER_VERDICT_UNDECIDED: Comparison.UNDECIDED,
+    ChallengerVerdict.CHALLENGER_VERDICT_BETTER: Comparison.BETTER,
+    ChallengerVerdict.CHALLENGER_VERDICT_WORSE: Comparison.WORSE,
+    ChallengerVerdict.CHALLENGER_VERDICT_SLOW: Comparison.SLOW,
+    ChallengerVerdict.CHALLENGER_VERDICT_FAILING: Comparison.FAILING,
+}
+
+
+def challenger_compared(message: Message) -> ChallengerCompared:
+    """A verdict that is not understood here decides nothing."""
+    proto = ChallengerComparedProto.FromString(message.value)
+    _storable(message, proto)
+    return ChallengerCompared(
+        pipeline=PipelineName(proto.pipeline),
+        version=ModelVersionNumber(proto.challenger_version),
+        champion=ModelVersionNumber(proto.champion_version),
+        trial=proto.trial,
+        step=proto.step,
+        verdict=_COMPARISONS.get(proto.verdict, Comparison.UNDECIDED),
+        events=proto.events,
+        step_events=proto.step_events,
+        loss=proto.loss,
+        difference=proto.difference,
+        lower=proto.lower,
+        upper=proto.upper,
+        confidence=proto.confidence,
+        seconds=proto.challenger_seconds,
+        errors=proto.challenger_errors,
+        id=message.id,
+        at=message.recorded_at,
     )
 
 
@@ -179,6 +227,29 @@ def encode_model_rejected(event: ModelRejected) -> bytes:
         run_id=event.run_id,
         reason=event.reason,
         verdicts=_verdicts(event.verdicts),
+    ).SerializeToString(deterministic=True)
+
+
+def encode_challenger_started(event: ChallengerStarted) -> bytes:
+    training, trial = event.model.training, event.trial
+    return ChallengerStartedProto(
+        pipeline=event.pipeline,
+        version=event.version,
+        artifact_uri=training.artifact_uri,
+        artifact_sha256=training.artifact_sha256,
+        traffic_share=trial.share / 100,
+        pipeline_version=training.pipeline_version,
+        run_id=training.run_id,
+        artifact_signature=training.artifact_signature,
+        signing_key_id=training.signing_key_id,
+        trial=trial.number,
+        step=trial.step,
+        champion_version=trial.champion,
+        epoch=trial.epoch,
+        since_us=trial.since,
+        started_us=trial.started,
+        learnt_until_us=training.as_of,
+        reason=event.reason,
     ).SerializeToString(deterministic=True)
 
 
@@ -275,6 +346,24 @@ def _id(event: Command) -> str:
     return event.id
 
 
+_ENCODED: Mapping[type, Callable[[Any], bytes]] = {
+    PipelineApplied: encode_pipeline_applied,
+    ModelRegistered: encode_model_registered,
+    ModelRejected: encode_model_rejected,
+    ChallengerStarted: encode_challenger_started,
+    ApprovalRequested: encode_approval_requested,
+    ModelPromoted: encode_model_promoted,
+    ModelRolledBack: encode_model_rolled_back,
+    ModelRetired: encode_model_retired,
+}
+_ASKED: Mapping[type, Callable[[Any], bytes]] = {
+    ApprovePromotion: encode_version_command,
+    RejectPromotion: encode_version_command,
+    RollBack: encode_version_command,
+    PausePipeline: encode_pause_pipeline,
+    Retrain: encode_retrain,
+}
+
 WIRE = WireTable(
     decoders={
         "millrace.v1.TrainingCompleted": training_completed,
@@ -283,41 +372,11 @@ WIRE = WireTable(
         "millrace.v1.RollBack": roll_back,
         "millrace.v1.PausePipeline": pause_pipeline,
         "millrace.v1.DeploymentFailed": deployment_failed,
+        "millrace.v1.ChallengerCompared": challenger_compared,
     },
     encoders=[
-        Encoder(
-            PipelineApplied,
-            "millrace.v1.PipelineApplied",
-            key=_pipeline,
-            encode=encode_pipeline_applied,
-        ),
-        Encoder(
-            ModelRegistered,
-            "millrace.v1.ModelRegistered",
-            key=_pipeline,
-            encode=encode_model_registered,
-        ),
-        Encoder(
-            ModelRejected, "millrace.v1.ModelRejected", key=_pipeline, encode=encode_model_rejected
-        ),
-        Encoder(
-            ApprovalRequested,
-            "millrace.v1.ApprovalRequested",
-            key=_pipeline,
-            encode=encode_approval_requested,
-        ),
-        Encoder(
-            ModelPromoted, "millrace.v1.ModelPromoted", key=_pipeline, encode=encode_model_promoted
-        ),
-        Encoder(
-            ModelRolledBack,
-            "millrace.v1.ModelRolledBack",
-            key=_pipeline,
-            encode=encode_model_rolled_back,
-        ),
-        Encoder(
-            ModelRetired, "millrace.v1.ModelRetired", key=_pipeline, encode=encode_model_retired
-        ),
+        Encoder(kind, f"millrace.v1.{kind.__name__}", key=_pipeline, encode=encode)
+        for kind, encode in _ENCODED.items()
     ],
 )
 
@@ -325,30 +384,7 @@ WIRE = WireTable(
 COMMANDS = WireTable(
     decoders={},
     encoders=[
-        Encoder(
-            ApprovePromotion,
-            "millrace.v1.ApprovePromotion",
-            key=_pipeline,
-            encode=encode_version_command,
-            id=_id,
-        ),
-        Encoder(
-            RejectPromotion,
-            "millrace.v1.RejectPromotion",
-            key=_pipeline,
-            encode=encode_version_command,
-            id=_id,
-        ),
-        Encoder(
-            RollBack, "millrace.v1.RollBack", key=_pipeline, encode=encode_version_command, id=_id
-        ),
-        Encoder(
-            PausePipeline,
-            "millrace.v1.PausePipeline",
-            key=_pipeline,
-            encode=encode_pause_pipeline,
-            id=_id,
-        ),
-        Encoder(Retrain, "millrace.v1.Retrain", key=_pipeline, encode=encode_retrain, id=_id),
+        Encoder(kind, f"millrace.v1.{kind.__name__}", key=_pipeline, encode=encode, id=_id)
+        for kind, encode in _ASKED.items()
     ],
 )

@@ -2,28 +2,34 @@
 
 from collections.abc import Iterable, Iterator
 
-from millrace_kernel.ids import PipelineName
+from millrace_kernel.ids import ModelVersionNumber, PipelineName
 from millrace_kernel.pipeline import Pipeline
 from millrace_kernel.time import Instant
 from millrace_registry.application.ports import FileOvertakenError, Pipelines, Seals, Versions
+from millrace_registry.domain import challengers, promotion
 from millrace_registry.domain import pipelines as files
-from millrace_registry.domain import promotion
 from millrace_registry.domain.errors import UnknownPipelineError
 from millrace_registry.domain.events import (
     NO_MODEL,
     ApplyPipeline,
     ApprovePromotion,
+    CandidateQueued,
+    ChallengerCompared,
     Change,
     DeploymentFailed,
     ModelRejected,
+    ModelVersion,
     PausePipeline,
     PipelineApplied,
     PromotionsPaused,
     RejectPromotion,
     RollBack,
     TrainingCompleted,
+    Verdict,
 )
 from millrace_registry.domain.models import evolve
+
+_NOT_PUBLISHED = (PromotionsPaused, CandidateQueued)
 
 
 def on_apply(command: ApplyPipeline, pipelines: Pipelines) -> Iterator[PipelineApplied]:
@@ -55,13 +61,13 @@ def on_training_completed(
         )
         return
     changes = promotion.on_candidate(versions.of(event.pipeline), event, file)
-    yield from _kept(versions, event.pipeline, changes, event.id, event.at)
+    yield from _decided(versions, file, changes, event.id, event.at)
 
 
 def on_approve(
     command: ApprovePromotion, pipelines: Pipelines, versions: Versions
 ) -> Iterator[Change]:
-    _known(pipelines, command.pipeline)
+    file = _known(pipelines, command.pipeline)
     if versions.done(command.pipeline, command.id):
         return
     models = versions.of(command.pipeline)
@@ -73,13 +79,13 @@ def on_approve(
     changes = promotion.promote(
         models, model, verdicts, approved_by=command.actor, reason=command.reason
     )
-    yield from _kept(versions, command.pipeline, changes, command.id, command.at)
+    yield from _decided(versions, file, changes, command.id, command.at)
 
 
 def on_reject(
     command: RejectPromotion, pipelines: Pipelines, versions: Versions
 ) -> Iterator[Change]:
-    _known(pipelines, command.pipeline)
+    file = _known(pipelines, command.pipeline)
     if versions.done(command.pipeline, command.id):
         return
     version = promotion.rejected(versions.of(command.pipeline), command)
@@ -89,26 +95,35 @@ def on_reject(
     )
     reason = f"turned down by {command.actor}: {command.reason}"
     change = ModelRejected(command.pipeline, version, model.training.run_id, reason, verdicts)
-    yield from _kept(versions, command.pipeline, [change], command.id, command.at)
+    yield from _decided(versions, file, [change], command.id, command.at)
 
 
 def on_roll_back(command: RollBack, pipelines: Pipelines, versions: Versions) -> Iterator[Change]:
-    _known(pipelines, command.pipeline)
+    file = _known(pipelines, command.pipeline)
     if versions.done(command.pipeline, command.id):
         return
     models = versions.of(command.pipeline)
     model = versions.model(command.pipeline, promotion.rolled_back_to(models, command))
     reason = f"asked for by {command.actor}: {command.reason}"
     change = promotion.roll_back(models, model, actor=command.actor, reason=reason)
-    yield from _kept(versions, command.pipeline, [change], command.id, command.at)
+    yield from _decided(versions, file, [change], command.id, command.at)
 
 
 def on_deployment_failed(
     event: DeploymentFailed, pipelines: Pipelines, versions: Versions
 ) -> Iterator[Change]:
-    """A champion that serving cannot load gives way to the one before it; without one, there is nothing to go back to."""
-    _known(pipelines, event.pipeline)
+    """A champion that serving cannot load gives way to the one before it; without one, there is nothing to go back to.
+    A challenger that fails is rejected."""
+    file = _known(pipelines, event.pipeline)
     models = versions.of(event.pipeline)
+    if event.trial:
+        trial = models.trial
+        if trial is not None and (trial.number, trial.version) == (event.trial, event.version):
+            rejection = challengers.on_failed(
+                models, event, *_challenger(versions, event.pipeline, event.version)
+            )
+            yield from _decided(versions, file, [rejection], event.id, event.at)
+        return
     version = promotion.fallen_back_to(models, event)
     if version is None:
         return
@@ -116,19 +131,27 @@ def on_deployment_failed(
     change = promotion.roll_back(
         models, versions.model(event.pipeline, version), actor=None, reason=reason
     )
-    yield from _kept(versions, event.pipeline, [change], event.id, event.at)
+    yield from _decided(versions, file, [change], event.id, event.at)
 
 
-def on_pause(command: PausePipeline, pipelines: Pipelines, versions: Versions) -> None:
-    _known(pipelines, command.pipeline)
-    for _ in _kept(
-        versions,
-        command.pipeline,
-        [PromotionsPaused(command.pipeline, command.paused)],
-        command.id,
-        command.at,
-    ):
-        pass  # kept, and not published
+def on_compared(
+    event: ChallengerCompared, pipelines: Pipelines, versions: Versions
+) -> Iterator[Change]:
+    """A challenger's share grows, it becomes the champion, or it is rejected; an older trial or step leads to nothing."""
+    file = _known(pipelines, event.pipeline)
+    models = versions.of(event.pipeline)
+    if not challengers.is_current(models, event):
+        return
+    known = _challenger(versions, event.pipeline, event.version)
+    changes = challengers.on_compared(models, event, file, *known)
+    yield from _decided(versions, file, changes, event.id, event.at)
+
+
+def on_pause(command: PausePipeline, pipelines: Pipelines, versions: Versions) -> Iterator[Change]:
+    """Nothing is promoted any more, or again; then what waits to be compared has its turn."""
+    file = _known(pipelines, command.pipeline)
+    change = PromotionsPaused(command.pipeline, command.paused)
+    yield from _decided(versions, file, [change], command.id, command.at)
 
 
 def _known(pipelines: Pipelines, name: PipelineName) -> Pipeline:
@@ -139,6 +162,28 @@ def _known(pipelines: Pipelines, name: PipelineName) -> Pipeline:
     return file
 
 
+def _challenger(
+    versions: Versions, pipeline: PipelineName, version: ModelVersionNumber
+) -> tuple[ModelVersion, tuple[Verdict, ...]]:
+    return versions.model(pipeline, version), versions.verdicts(pipeline, version)
+
+
+def _decided(
+    versions: Versions, file: Pipeline, changes: Iterable[Change], cause: str, at: Instant
+) -> Iterator[Change]:
+    """Keep the changes and pass them on; where they leave room for a challenger, the next one's trial begins."""
+    pipeline = file.name
+    yield from _kept(versions, pipeline, changes, cause, at)
+    left = challengers.left_behind(versions.of(pipeline))
+    yield from _kept(versions, pipeline, left, cause, at)
+    models = versions.of(pipeline)
+    version = challengers.next_challenger(models, file)
+    if version is not None:
+        known = _challenger(versions, pipeline, version)
+        trial = challengers.begin(models, *known, file, at)
+        yield from _kept(versions, pipeline, [trial], cause, at)
+
+
 def _kept(
     versions: Versions, pipeline: PipelineName, changes: Iterable[Change], cause: str, at: Instant
 ) -> Iterator[Change]:
@@ -147,4 +192,5 @@ def _kept(
     for change in changes:
         models = evolve(models, change)
         versions.put(models, change, cause=cause, at=at)
-        yield change
+        if not isinstance(change, _NOT_PUBLISHED):
+            yield change

@@ -19,6 +19,17 @@ class InForce:
 
 
 @dataclass(frozen=True, slots=True)
+class ChallengerView:
+    """The version that is compared with the champion. `share`: per cent of the entities that it answers."""
+
+    version: int
+    trial: int
+    step: int
+    share: float
+    started_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineView:
     name: str
     version: int
@@ -28,6 +39,7 @@ class PipelineView:
     champion: int | None
     epoch: int
     paused: bool
+    challenger: ChallengerView | None
     applied_at: str
 
 

@@ -6,6 +6,7 @@ the only time that the registry knows.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from millrace_kernel.ids import ModelVersionNumber, PipelineName, RunId
 from millrace_kernel.pipeline import Pipeline
@@ -126,6 +127,41 @@ class DeploymentFailed:
     reason: str
     id: str
     at: Instant
+    trial: int = 0  # of a challenger that failed; 0: the version was promoted
+
+
+class Comparison(StrEnum):
+    """What is known of a challenger against the champion."""
+
+    UNDECIDED = "undecided"
+    BETTER = "better"
+    WORSE = "worse"
+    SLOW = "slow"
+    FAILING = "failing"
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengerCompared:
+    """Monitoring held a challenger against the champion on the same labelled events. `lower` and `upper` bound the mean
+    of the champion's loss less the challenger's, at all times together with probability `confidence`."""
+
+    pipeline: PipelineName
+    version: ModelVersionNumber
+    champion: ModelVersionNumber
+    trial: int
+    step: int
+    verdict: Comparison
+    events: int
+    step_events: int
+    loss: str
+    difference: float
+    lower: float
+    upper: float
+    confidence: float
+    seconds: float  # the challenger's, of scoring one event
+    errors: float  # share of events that the challenger left without an answer
+    id: str
+    at: Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +219,52 @@ class ModelRejected:
 
 
 @dataclass(frozen=True, slots=True)
+class CandidateQueued:
+    """It passed every gate and is to be compared with the champion. Kept, not published: what follows is."""
+
+    pipeline: PipelineName
+    version: ModelVersionNumber
+    verdicts: tuple[Verdict, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A comparison of one challenger with one champion. `share` is in per cent of the entities; 0: it answers nobody."""
+
+    number: int
+    step: int
+    version: ModelVersionNumber
+    champion: ModelVersionNumber
+    epoch: int
+    share: float
+    since: Instant  # vectors recorded since then are scored
+    started: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengerStarted:
+    """A trial begins, or goes on with a larger share."""
+
+    model: ModelVersion
+    trial: Trial
+    reason: str
+
+    @property
+    def pipeline(self) -> PipelineName:
+        return self.model.pipeline
+
+    @property
+    def version(self) -> ModelVersionNumber:
+        return self.model.version
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalRequested:
     pipeline: PipelineName
     version: ModelVersionNumber
     verdicts: tuple[Verdict, ...]
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +319,8 @@ Command = ApprovePromotion | RejectPromotion | RollBack | PausePipeline | Retrai
 Change = (
     ModelRegistered
     | ModelRejected
+    | CandidateQueued
+    | ChallengerStarted
     | ApprovalRequested
     | ModelPromoted
     | ModelRolledBack

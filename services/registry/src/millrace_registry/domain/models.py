@@ -2,6 +2,7 @@
 
 registered ─► rejected ──────────────┐ (a person may still approve it)
     ├───────► awaiting approval ─────┤
+    ├─► queued ─► challenger ────────┤ (or rejected, awaiting approval, retired)
     └────────────────────────────────┴─► champion ◄─► former champion ─► retired
 """
 
@@ -13,6 +14,8 @@ from millrace_kernel.ids import ModelVersionNumber, PipelineName
 from millrace_registry.domain.events import (
     NO_MODEL,
     ApprovalRequested,
+    CandidateQueued,
+    ChallengerStarted,
     Change,
     ModelPromoted,
     ModelRegistered,
@@ -20,12 +23,15 @@ from millrace_registry.domain.events import (
     ModelRetired,
     ModelRolledBack,
     PromotionsPaused,
+    Trial,
 )
 
 
 class Stage(StrEnum):
     REGISTERED = "registered"
     REJECTED = "rejected"
+    QUEUED = "queued"  # to be a challenger
+    CHALLENGER = "challenger"
     AWAITING = "awaiting approval"
     CHAMPION = "champion"
     FORMER = "former champion"
@@ -35,13 +41,15 @@ class Stage(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Models:
     """How the versions of one pipeline stand. `line` holds its champions, oldest first: the last one answers, and rolling
-    back goes along it."""
+    back goes along it. `trials` is the number of the newest trial, running or over."""
 
     pipeline: PipelineName
     stages: Mapping[ModelVersionNumber, Stage] = field(default_factory=dict)
     epoch: int = 0
     line: tuple[ModelVersionNumber, ...] = ()
     paused: bool = False
+    trial: Trial | None = None
+    trials: int = 0
 
     @property
     def champion(self) -> ModelVersionNumber:
@@ -63,14 +71,22 @@ class Models:
         return tuple(sorted(version for version, its in self.stages.items() if its is stage))
 
 
+_LEADS_TO: Mapping[type, Stage] = {
+    ModelRejected: Stage.REJECTED,
+    CandidateQueued: Stage.QUEUED,
+    ApprovalRequested: Stage.AWAITING,
+}
+
+
 def evolve(models: Models, event: Change) -> Models:
     match event:
         case ModelRegistered(model):
             return _staged(models, {model.version: Stage.REGISTERED})
-        case ModelRejected(version=version):
-            return _staged(models, {version: Stage.REJECTED})
-        case ApprovalRequested(version=version):
-            return _staged(models, {version: Stage.AWAITING})
+        case ModelRejected() | CandidateQueued() | ApprovalRequested():
+            return _ended(_staged(models, {event.version: _LEADS_TO[type(event)]}), event.version)
+        case ChallengerStarted(trial=trial):
+            challenging = _staged(models, {trial.version: Stage.CHALLENGER})
+            return replace(challenging, trial=trial, trials=trial.number)
         case ModelPromoted(model=model, epoch=epoch):
             crowned = _crowned(models, model.version)
             return replace(crowned, epoch=epoch, line=(*models.line, model.version))
@@ -79,6 +95,7 @@ def evolve(models: Models, event: Change) -> Models:
             return replace(crowned, epoch=epoch, line=_back_to(models.line, model.version))
         case ModelRetired(version=version):
             left = _staged(models, {version: Stage.RETIRED})
+            left = _ended(left, version)
             return replace(left, line=tuple(one for one in models.line if one != version))
         case PromotionsPaused(paused=paused):
             return replace(models, paused=paused)
@@ -89,8 +106,14 @@ def _staged(models: Models, changed: Mapping[ModelVersionNumber, Stage]) -> Mode
 
 
 def _crowned(models: Models, version: ModelVersionNumber) -> Models:
+    """A trial holds while its champion answers: with another one it is over."""
     former = {models.champion: Stage.FORMER} if models.champion else {}
-    return _staged(models, {**former, version: Stage.CHAMPION})
+    return replace(_staged(models, {**former, version: Stage.CHAMPION}), trial=None)
+
+
+def _ended(models: Models, version: ModelVersionNumber) -> Models:
+    running = models.trial is not None and models.trial.version == version
+    return replace(models, trial=None) if running else models
 
 
 def _back_to(

@@ -12,6 +12,7 @@ from millrace_registry.domain.errors import CommandRefusedError, UnknownVersionE
 from millrace_registry.domain.events import (
     ApprovalRequested,
     ApprovePromotion,
+    CandidateQueued,
     Change,
     DeploymentFailed,
     ModelPromoted,
@@ -42,6 +43,13 @@ def on_candidate(models: Models, training: TrainingCompleted, file: Pipeline) ->
         yield ModelRejected(training.pipeline, model.version, training.run_id, reason, verdicts)
     elif file.promotion.strategy is Strategy.DIRECT and not models.paused:
         yield from promote(models, model, verdicts, approved_by=None, reason="passed every gate")
+    elif file.promotion.compares and not models.paused:
+        reason = "passed every gate"
+        if models.champion:
+            yield CandidateQueued(training.pipeline, model.version, verdicts, reason)
+        else:
+            reason += "; there is no champion to compare it with"
+            yield from promote(models, model, verdicts, approved_by=None, reason=reason)
     else:  # while promotions are paused, what would have been promoted waits for a person
         yield ApprovalRequested(training.pipeline, model.version, verdicts)
 
@@ -100,7 +108,7 @@ def rejected(models: Models, command: RejectPromotion) -> ModelVersionNumber:
     """The version that a person turns down. Raises CommandRefusedError unless it waits."""
     version = command.version or _newest_waiting(models)
     stage = _stage(models, version)
-    if stage is not Stage.AWAITING:
+    if stage not in (Stage.AWAITING, Stage.QUEUED, Stage.CHALLENGER):
         raise CommandRefusedError(
             f"version {version} of {models.pipeline} does not wait for approval: it is {_a(stage)}"
         )
@@ -122,7 +130,7 @@ def rolled_back_to(models: Models, command: RollBack) -> ModelVersionNumber:
     if stage is not Stage.FORMER:
         fix = (
             "approve it instead"
-            if stage in (Stage.REJECTED, Stage.AWAITING)
+            if stage in (Stage.REJECTED, Stage.AWAITING, Stage.QUEUED, Stage.CHALLENGER)
             else "name a former champion, or 0 for the one before"
         )
         raise CommandRefusedError(
@@ -168,6 +176,8 @@ def _stage(models: Models, version: ModelVersionNumber) -> Stage:
 
 
 def _a(stage: Stage) -> str:
-    return {Stage.CHAMPION: "the champion", Stage.FORMER: "a former champion"}.get(
-        stage, stage.value
-    )
+    return {
+        Stage.CHAMPION: "the champion",
+        Stage.FORMER: "a former champion",
+        Stage.CHALLENGER: "the challenger",
+    }.get(stage, stage.value)

@@ -1,5 +1,7 @@
 """Between the bytes on the bus and serving's own events."""
 
+from typing_extensions import override
+
 from millrace_contracts.message import Message
 from millrace_contracts.pipeline_file import PipelineFileError, pipeline_from_json
 from millrace_contracts.wire import Encoder, WireTable, instant_of
@@ -8,11 +10,21 @@ from millrace_kernel.time import Instant
 from millrace_proto.v1.deployments_pb2 import DeploymentFailed as DeploymentFailedProto
 from millrace_proto.v1.deployments_pb2 import ModelDeployed as ModelDeployedProto
 from millrace_proto.v1.features_pb2 import FeaturesComputed as FeaturesComputedProto
+from millrace_proto.v1.models_pb2 import ApprovalRequested as ApprovalRequestedProto
+from millrace_proto.v1.models_pb2 import ChallengerStarted as ChallengerStartedProto
 from millrace_proto.v1.models_pb2 import ModelPromoted as ModelPromotedProto
+from millrace_proto.v1.models_pb2 import ModelRejected as ModelRejectedProto
+from millrace_proto.v1.models_pb2 import ModelRetired as ModelRetiredProto
 from millrace_proto.v1.models_pb2 import ModelRolledBack as ModelRolledBackProto
 from millrace_proto.v1.pipelines_pb2 import PipelineApplied as PipelineAppliedProto
 from millrace_proto.v1.predictions_pb2 import PredictionMade as PredictionMadeProto
 from millrace_proto.v1.predictions_pb2 import PredictionRole
+from millrace_serving.domain.canary import (
+    PARTS,
+    ChallengerEnded,
+    ChallengerStarted,
+    Trial,
+)
 from millrace_serving.domain.champions import Champion, ModelPromoted, ModelRolledBack
 from millrace_serving.domain.events import (
     DeploymentFailed,
@@ -25,6 +37,7 @@ from millrace_serving.domain.events import (
 
 _ROLES = {
     Role.CHAMPION: PredictionRole.PREDICTION_ROLE_CHAMPION,
+    Role.CHALLENGER: PredictionRole.PREDICTION_ROLE_CHALLENGER,
     Role.FALLBACK: PredictionRole.PREDICTION_ROLE_FALLBACK,
     Role.REQUEST: PredictionRole.PREDICTION_ROLE_REQUEST,
 }
@@ -64,7 +77,9 @@ def model_rolled_back(message: Message) -> ModelRolledBack:
     return ModelRolledBack(_champion(proto), ModelVersionNumber(proto.previous_version))
 
 
-def _champion(proto: ModelPromotedProto | ModelRolledBackProto) -> Champion:
+def _champion(
+    proto: ModelPromotedProto | ModelRolledBackProto | ChallengerStartedProto,
+) -> Champion:
     return Champion(
         pipeline=PipelineName(proto.pipeline),
         pipeline_version=proto.pipeline_version,
@@ -76,6 +91,34 @@ def _champion(proto: ModelPromotedProto | ModelRolledBackProto) -> Champion:
         artifact_signature=proto.artifact_signature,
         signing_key_id=proto.signing_key_id,
     )
+
+
+def challenger_started(message: Message) -> ChallengerStarted:
+    proto = ChallengerStartedProto.FromString(message.value)
+    return ChallengerStarted(
+        Trial(
+            number=proto.trial,
+            step=proto.step,
+            challenger=_champion(proto),
+            champion=ModelVersionNumber(proto.champion_version),
+            share=round(min(max(proto.traffic_share, 0.0), 1.0) * PARTS),
+            since=instant_of(proto.since_us),
+            started=instant_of(proto.started_us),
+        )
+    )
+
+
+def challenger_ended(message: Message) -> ChallengerEnded:
+    """ModelRejected, ModelRetired and ApprovalRequested say it in the same two fields."""
+    proto = _ENDINGS[message.type].FromString(message.value)
+    return ChallengerEnded(PipelineName(proto.pipeline), ModelVersionNumber(proto.version))
+
+
+_ENDINGS: dict[str, type[ModelRejectedProto | ModelRetiredProto | ApprovalRequestedProto]] = {
+    "millrace.v1.ModelRejected": ModelRejectedProto,
+    "millrace.v1.ModelRetired": ModelRetiredProto,
+    "millrace.v1.ApprovalRequested": ApprovalRequestedProto,
+}
 
 
 def encode_prediction_made(event: PredictionMade) -> bytes:
@@ -94,6 +137,8 @@ def encode_prediction_made(event: PredictionMade) -> bytes:
         probabilities=answer.probabilities,
         numbers=vector.numbers,
         categories=vector.categories,
+        trial=event.trial,
+        seconds=event.seconds,
     ).SerializeToString()
 
 
@@ -114,6 +159,7 @@ def encode_deployment_failed(event: DeploymentFailed) -> bytes:
         epoch=event.champion.epoch,
         instance=event.instance,
         reason=event.reason,
+        trial=event.trial,
     ).SerializeToString()
 
 
@@ -157,3 +203,40 @@ WIRE = WireTable(
         ),
     ],
 )
+
+# What trials are made of, for a follower of its own: nothing about a challenger holds a champion up.
+TRIALS = WireTable(
+    decoders={
+        "millrace.v1.ChallengerStarted": challenger_started,
+        "millrace.v1.ModelPromoted": model_promoted,
+        "millrace.v1.ModelRolledBack": model_rolled_back,
+        **dict.fromkeys(_ENDINGS, challenger_ended),
+    }
+)
+
+
+class TrialVectors(WireTable):
+    """The vectors that one challenger scores; those of other pipelines, and from before it begins, are not even decoded."""
+
+    def __init__(self, trial: Trial) -> None:
+        super().__init__(
+            {"millrace.v1.FeaturesComputed": features_computed},
+            [
+                Encoder(
+                    PredictionMade,
+                    "millrace.v1.PredictionMade",
+                    key=_prediction_key,
+                    encode=encode_prediction_made,
+                    id=lambda event: event.id,
+                    time=_prediction_time,
+                )
+            ],
+        )
+        self._prefix = f"{trial.pipeline}/".encode()
+        self._since = trial.since
+
+    @override
+    def decode(self, message: Message) -> bool:
+        if not (message.key or b"").startswith(self._prefix) or message.recorded_at < self._since:
+            return False
+        return super().decode(message)

@@ -1,6 +1,7 @@
 """Why a request gets no answer."""
 
-from millrace_kernel.errors import MillraceError
+from millrace_kernel.errors import MillraceError, TransientError
+from millrace_kernel.ids import PipelineName
 
 
 class UnknownModelError(MillraceError):
@@ -9,3 +10,13 @@ class UnknownModelError(MillraceError):
 
 class NoAnswerError(MillraceError):
     """The pipeline is known, but nothing can answer for it yet."""
+
+
+class ModelNotLoadedError(TransientError):
+    """These pipelines have champions, which are not in memory: `Deployments.ready` brings them there."""
+
+    def __init__(self, pipelines: tuple[PipelineName, ...]) -> None:
+        super().__init__(
+            f"the models of {', '.join(pipelines[:5])} are being loaded; ask again in a moment"
+        )
+        self.pipelines = pipelines

@@ -1,11 +1,15 @@
 """The pipelines heard of: by name, and each version that a vector may still name."""
 
+from collections.abc import Sequence
+
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_kernel.ids import PipelineName
 from millrace_kernel.pipeline import Pipeline
 from millrace_serving.application.errors import UnknownModelError
 from millrace_serving.domain.columns import Columns
 from millrace_serving.domain.events import PipelineApplied
+
+_MOST_NAMED = 10
 
 
 class Pipelines:
@@ -37,7 +41,7 @@ class Pipelines:
         """The file in force. Raises UnknownModelError."""
         pipeline = self._current.get(PipelineName(name))
         if pipeline is None:
-            known = ", ".join(self.names()) or "none yet"
+            known = _in_words(self.names()) or "none yet"
             raise UnknownModelError(f"there is no pipeline {name!r} here; known: {known}")
         return pipeline
 
@@ -56,3 +60,9 @@ class Pipelines:
         raise TransientError(
             f"version {version} of pipeline {name} has not been heard of on millrace.pipelines yet"
         )
+
+
+def _in_words(names: Sequence[str]) -> str:
+    """Some of them, where there are too many for a message."""
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -35,6 +35,7 @@ class Role(StrEnum):
     """Whose answer it is."""
 
     CHAMPION = "champion"
+    CHALLENGER = "challenger"  # for comparison alone: nobody gets it
     FALLBACK = "fallback"
     REQUEST = "request"
 
@@ -48,6 +49,8 @@ class PredictionMade:
     epoch: int
     role: Role
     answer: Answer
+    trial: int = 0  # that it was made in; 0: none
+    seconds: float = 0.0  # of scoring, this vector's part; 0: not measured
 
     @property
     def id(self) -> str:
@@ -55,6 +58,11 @@ class PredictionMade:
 
         A request's id is its sender's, and may be an event's too; its answer is another prediction than the stream's.
         """
+        if self.role is Role.CHALLENGER:
+            version = str(self.model_version)
+            return derived_id(
+                "challenger-prediction", self.vector.pipeline, self.vector.event_id, version
+            )
         kind = "request-prediction" if self.role is Role.REQUEST else "prediction"
         return derived_id(kind, self.vector.pipeline, self.vector.event_id)
 
@@ -81,9 +89,13 @@ class DeploymentFailed:
     champion: Champion
     instance: str
     reason: str
+    trial: int = 0  # of a challenger, which was loaded or scored for it; 0: it was promoted
 
     @property
     def id(self) -> str:
+        if self.trial:
+            pipeline, trial = self.champion.pipeline, str(self.trial)
+            return derived_id("challenger-failed", pipeline, trial, self.instance)
         return derived_id(
             "deployment-failed", self.champion.pipeline, str(self.champion.epoch), self.instance
         )

@@ -1,6 +1,7 @@
-"""The Open Inference Protocol, version 2, as JSON: a request's tensors to vectors, answers to tensors.
+"""The Open Inference Protocol, version 2: a request's tensors to vectors, answers to tensors.
 
-Beyond the protocol, `null` stands for a missing number or category: JSON has no NaN.
+A request is what its JSON says; where it brings a tensor's values as bytes, they stand in it as `binary.Raw`. Beyond the
+protocol, `null` stands for a missing number or category: JSON has no NaN.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,41 +13,44 @@ import numpy as np
 
 from millrace_kernel.pipeline import LabelKind
 from millrace_serving.domain.answers import Answer
+from millrace_serving.domain.binary import Raw, Values, decoded
 from millrace_serving.domain.columns import MISSING_CATEGORY, Columns, Numbers, Rows, Signature
+from millrace_serving.domain.errors import RequestRefusedError as RequestRefusedError
 
 ALL_NUMBERS = (
     "features"  # the one tensor that holds every numeric column, for vectors without categories
 )
 
-_FLOATS = frozenset({"FP16", "FP32", "FP64"})
-_INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
+FLOATS = frozenset({"FP16", "FP32", "FP64"})
+INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 _NONE = type(None)
 _NUMBER_TYPES: dict[str, frozenset[type]] = {
-    **dict.fromkeys(_FLOATS, frozenset({float, int, _NONE})),
-    **dict.fromkeys(_INTEGERS, frozenset({int, _NONE})),
+    **dict.fromkeys(FLOATS, frozenset({float, int, _NONE})),
+    **dict.fromkeys(INTEGERS, frozenset({int, _NONE})),
     "BOOL": frozenset({bool, _NONE}),
 }
 _BYTES_TYPES: frozenset[type] = frozenset({str, _NONE})
-_THRESHOLD = 0.5  # the probability from which on a binary answer's label is true
+_NOT_UNDERSTOOD = {
+    "classification": "there is no such extension here; multiclass pipelines have the outputs class and probabilities",
+    "shared_memory_region": "there is no shared memory here; send the tensor's values with the request",
+}
+THRESHOLD = 0.5  # the probability from which on a binary answer's label is true
 
 # what a request says becomes one message on the bus, which must stay below a broker's 1 MB
-_LONGEST_ID = 200
-_LONGEST_TEXT = 1_000
+LONGEST_ID = 200
+LONGEST_TEXT = 1_000
 
 Json = dict[str, Any]
 
 
-class RequestRefusedError(ValueError):
-    """The request isn't one: the text says what is wrong with it and what to send."""
-
-
 @dataclass(frozen=True, slots=True)
 class InferenceRequest:
-    """A request, understood. `outputs` empty: all of them."""
+    """A request, understood. `outputs` empty: all of them. `parameters`: what it says beside its tensors."""
 
     id: str | None
     rows: Rows
     outputs: tuple[str, ...]
+    parameters: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +61,59 @@ class _Tensor:
     datatype: str
     rows: int
     columns: int
-    data: list[Any]
+    data: list[Any] | Values
 
 
 def read_request(body: object, signature: Signature) -> InferenceRequest:
     """Check the request against the signature. Raises RequestRefusedError."""
     request = _object(body, "the body")
     identity = request.get("id") or None
-    if identity is not None and not (isinstance(identity, str) and len(identity) <= _LONGEST_ID):
-        raise RequestRefusedError(f"id must be a string of at most {_LONGEST_ID} characters")
+    if identity is not None and not (isinstance(identity, str) and len(identity) <= LONGEST_ID):
+        raise RequestRefusedError(f"id must be a string of at most {LONGEST_ID} characters")
     tensors = _tensors(_list(request.get("inputs"), "inputs"))
     return InferenceRequest(
-        identity or None, _rows(tensors, signature.columns), _requested(request, signature.kind)
+        identity,
+        _rows(tensors, signature.columns),
+        _requested(request, signature.kind),
+        _object(request.get("parameters") or {}, "parameters"),
     )
+
+
+class Given:
+    """A request's inputs by name, one value for each row, read as what they are asked for.
+
+    Raises RequestRefusedError when they are not what is asked for.
+    """
+
+    def __init__(self, tensors: Mapping[str, _Tensor]) -> None:
+        self._tensors = {name: _column(tensor) for name, tensor in tensors.items()}
+        self.names = frozenset(tensors)
+        self.rows = _row_count(tensors)
+
+    def datatype(self, name: str) -> str:
+        return self._tensors[name].datatype
+
+    def numbers(self, name: str) -> list[float]:
+        """NaN where missing."""
+        numbers: list[float] = _floats(self._tensors[name]).tolist()
+        return numbers
+
+    def texts(self, name: str) -> list[str]:
+        """Empty where missing."""
+        return _texts(self._tensors[name])
+
+    def names_in(self, name: str) -> list[str]:
+        """Texts that name something: whole numbers count as their digits, as they do where events come in."""
+        tensor = self._tensors[name]
+        if tensor.datatype in INTEGERS and None not in tensor.data:
+            _floats(tensor)  # its checks
+            return [str(value) for value in tensor.data]
+        return self.texts(name)
+
+
+def given_of(body: Mapping[str, Any]) -> Given:
+    """The inputs of a request. Raises RequestRefusedError."""
+    return Given(_tensors(_list(body.get("inputs"), "inputs")))
 
 
 def describe_inputs(columns: Columns) -> list[Json]:
@@ -113,7 +157,7 @@ def _output(name: str, datatype: str, answers: Sequence[Answer]) -> Json:
     match name:
         case "label":
             data = [
-                None if answer.value is None else answer.value >= _THRESHOLD for answer in answers
+                None if answer.value is None else answer.value >= THRESHOLD for answer in answers
             ]
         case "class":
             data = [answer.class_label or None for answer in answers]
@@ -132,6 +176,7 @@ def _requested(request: Mapping[str, Any], kind: LabelKind) -> tuple[str, ...]:
     names = []
     for index, output in enumerate(_list(request.get("outputs") or [], "outputs")):
         name = _object(output, f"outputs[{index}]").get("name")
+        _check_parameters(output, f"outputs[{index}]")
         if name not in _OUTPUTS[kind]:
             raise RequestRefusedError(
                 f"there is no output {name!r}; a {kind} pipeline has {', '.join(_OUTPUTS[kind])}"
@@ -164,7 +209,7 @@ def _matrix(tensors: Mapping[str, _Tensor], columns: Columns) -> Rows:
         raise RequestRefusedError(
             f"send either the one tensor {ALL_NUMBERS!r} or one tensor per feature, not both"
         )
-    if tensor.datatype not in _FLOATS:
+    if tensor.datatype not in FLOATS:
         raise RequestRefusedError(
             f"the tensor {ALL_NUMBERS!r} must be FP32 or FP64, not {tensor.datatype}"
         )
@@ -213,7 +258,9 @@ def _floats(tensor: _Tensor) -> Numbers:
         raise RequestRefusedError(
             f"the feature {tensor.name!r} is a number: send FP64, FP32, INT* or BOOL, not {tensor.datatype}"
         )
-    _check_types(tensor, allowed)
+    if isinstance(tensor.data, np.ndarray):
+        return tensor.data.astype(np.float64)
+    _check_types(tensor.name, tensor.datatype, tensor.data, allowed)
     try:
         return np.array(tensor.data, dtype=np.float64)  # None becomes NaN
     except OverflowError as error:
@@ -227,22 +274,30 @@ def _texts(tensor: _Tensor) -> list[str]:
         raise RequestRefusedError(
             f"the feature {tensor.name!r} is a category: send BYTES, not {tensor.datatype}"
         )
-    _check_types(tensor, _BYTES_TYPES)
+    assert isinstance(tensor.data, list)
+    _check_types(tensor.name, tensor.datatype, tensor.data, _BYTES_TYPES)
     texts = [value or MISSING_CATEGORY for value in tensor.data]
-    if max(map(len, texts)) > _LONGEST_TEXT:
+    if max(map(len, texts)) > LONGEST_TEXT:
         raise RequestRefusedError(
-            f"the input {tensor.name!r} holds a text of more than {_LONGEST_TEXT} characters"
+            f"the input {tensor.name!r} holds a text of more than {LONGEST_TEXT} characters"
         )
     return texts
 
 
-def _check_types(tensor: _Tensor, allowed: frozenset[type]) -> None:
-    strange = set(map(type, tensor.data)) - allowed
+def _check_types(name: str, datatype: str, data: list[Any], allowed: frozenset[type]) -> None:
+    strange = set(map(type, data)) - allowed
     if strange:
-        example = next(value for value in tensor.data if type(value) in strange)
+        example = next(value for value in data if type(value) in strange)
         raise RequestRefusedError(
-            f"the input {tensor.name!r} is {tensor.datatype}, but its data holds {str(example)[:40]!r}"
+            f"the input {name!r} is {datatype}, but its data holds {str(example)[:40]!r}"
         )
+
+
+def _check_parameters(given: Mapping[str, Any], what: str) -> None:
+    """Refuse what would change the meaning of a tensor and isn't understood; the rest are hints."""
+    for name in _object(given.get("parameters") or {}, f"{what}.parameters"):
+        if name in _NOT_UNDERSTOOD:
+            raise RequestRefusedError(f"{what} has the parameter {name!r}: {_NOT_UNDERSTOOD[name]}")
 
 
 def _tensors(inputs: list[Any]) -> dict[str, _Tensor]:
@@ -263,13 +318,17 @@ def _tensor(given: Mapping[str, Any], index: int) -> _Tensor:
         raise RequestRefusedError(f"inputs[{index}] must have a name")
     if not isinstance(datatype, str):
         raise RequestRefusedError(f"the input {name!r} must have a datatype, e.g. FP64")
+    _check_parameters(given, f"the input {name!r}")
     if "data" not in given:
         raise RequestRefusedError(
-            f"the input {name!r} has no data; send it as JSON (tritonclient: binary_data=False)"
+            f"the input {name!r} has no data; send it as JSON, or behind the JSON with the parameter binary_data_size"
         )
     rows, columns = _shape(given.get("shape"), name)
-    data = _flat(_list(given["data"], f"the data of {name!r}"), rows, columns, name)
-    return _Tensor(name, datatype, rows, columns, data)
+    data = given["data"]
+    if isinstance(data, Raw):
+        return _Tensor(name, datatype, rows, columns, decoded(data, datatype, rows * columns, name))
+    flat = _flat(_list(data, f"the data of {name!r}"), rows, columns, name)
+    return _Tensor(name, datatype, rows, columns, flat)
 
 
 def _shape(shape: object, name: str) -> tuple[int, int]:

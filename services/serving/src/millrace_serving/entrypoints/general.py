@@ -1,33 +1,40 @@
 """Any request to `/infer`, however it is written: what the hot path does not know is answered here."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import orjson
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from millrace_kernel.errors import TransientError
 from millrace_service.http import RETRY_AFTER_SECONDS
-from millrace_serving.application.errors import NoAnswerError, UnknownModelError
+from millrace_serving.application.errors import (
+    ModelNotLoadedError,
+    NoAnswerError,
+    UnknownModelError,
+)
 from millrace_serving.application.inference import Answered, Inference
-from millrace_serving.domain.tensors import RequestRefusedError
+from millrace_serving.domain.errors import RequestRefusedError
+from millrace_serving.domain.tensors import Json
+from millrace_serving.entrypoints.bodies import LARGEST_BODY as LARGEST_BODY
+from millrace_serving.entrypoints.bodies import (
+    Head,
+    Header,
+    Headers,
+    TooLargeError,
+    UnreadableBodyError,
+    answer_of,
+    chosen,
+    content_of,
+    head_of,
+    packed,
+    question_of,
+    unpacked,
+)
 
-LARGEST_BODY = 10 * 1024 * 1024
 # Bytes; a larger request would hold up the event loop, and is answered in a thread
 ANSWERED_IN_PLACE = 64 * 1024
-
-Headers = Iterable[tuple[bytes, bytes]]
-
-
-class TooLargeError(ValueError):
-    """The body is longer than a request may be."""
-
-
-class UnreadableBodyError(ValueError):
-    """The body is written in a way that is not read here."""
-
 
 STATUS: dict[type[Exception], int] = {
     RequestRefusedError: 400,
@@ -44,11 +51,11 @@ _RETRY = (b"retry-after", b"%d" % RETRY_AFTER_SECONDS)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is sent back. `body` is JSON."""
+    """What is sent back."""
 
     status: int
     body: bytes
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: tuple[Header, ...]
 
 
 def refusal(error: Exception) -> Reply:
@@ -72,63 +79,53 @@ class Infer:
         try:
             self.check_ready()
             with self._inference.asked():
-                content = await _content(headers, receive)
-                if len(content) <= ANSWERED_IN_PLACE:
-                    answered, body = self._answer(name, version, content)
-                else:
-                    answered, body = await asyncio.to_thread(self._answer, name, version, content)
-                await self._inference.publish(answered)
+                head = head_of(headers)
+                return await self._reply(name, version, head, await content_of(receive))
         except _REFUSALS as error:
             return refusal(error)
-        return Reply(200, body, (_JSON,))
+
+    async def reply_to(
+        self, name: str, version: str | None, headers: Headers, content: bytes
+    ) -> Reply:
+        """The same, for one whose body has been read; the caller has checked that it may be asked, and holds `asked`."""
+        try:
+            return await self._reply(name, version, head_of(headers), content)
+        except _REFUSALS as error:
+            return refusal(error)
 
     def check_ready(self) -> None:
         if not self._ready():
             raise NoAnswerError("this instance is still reading history; try again in a moment")
 
-    def _answer(self, name: str, version: str | None, content: bytes) -> tuple[Answered, bytes]:
+    async def _reply(self, name: str, version: str | None, head: Head, content: bytes) -> Reply:
         try:
-            body = orjson.loads(content)
-        except orjson.JSONDecodeError as error:
-            raise RequestRefusedError(f"the body is not JSON: {error}") from error
-        answered = self._inference.answer(name, version, body)
-        return answered, orjson.dumps(answered.response)
+            return await self._reply_at_once(name, version, head, content)
+        except ModelNotLoadedError:
+            await self._inference.loaded(name)
+            return await self._reply_at_once(name, version, head, content)
 
+    async def _reply_at_once(
+        self, name: str, version: str | None, head: Head, content: bytes
+    ) -> Reply:
+        if len(content) <= ANSWERED_IN_PLACE and head.encoding is None:
+            answered, question = self._answer(name, version, head, content)
+            await self._inference.explain(answered)
+            body, headers = answer_of(answered.response, question)
+        else:
+            answered, question = await asyncio.to_thread(self._answer, name, version, head, content)
+            await self._inference.explain(answered)
+            body, headers = await asyncio.to_thread(answer_of, answered.response, question)
+        encoding = chosen(head.accepts, len(body))
+        if encoding is not None:
+            body, more = await asyncio.to_thread(packed, body, encoding)
+            headers = (*headers, *more)
+        await self._inference.publish(answered)
+        return Reply(200, body, headers)
 
-async def _content(headers: Headers, receive: Receive) -> bytes:
-    """The body, read no further than it may be long."""
-    _check(headers)
-    message = await receive()
-    content: bytes = message.get("body", b"")
-    if message.get("more_body", False):
-        whole = bytearray(content)
-        while message.get("more_body", False) and len(whole) <= LARGEST_BODY:
-            message = await receive()
-            whole += message.get("body", b"")
-        content = bytes(whole)
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnect
-    if len(content) > LARGEST_BODY:
-        raise _too_large()
-    return content
-
-
-def _check(headers: Headers) -> None:
-    for name, value in headers:
-        if name == b"content-length":
-            if int(value) > LARGEST_BODY:
-                raise _too_large()
-        elif name == b"inference-header-content-length":
-            raise RequestRefusedError(
-                "binary tensors are not understood; send JSON (tritonclient: binary_data=False)"
-            )
-        elif name == b"content-encoding" and value != b"identity":
-            raise UnreadableBodyError(
-                "compressed requests are not understood; send the JSON as it is"
-            )
-
-
-def _too_large() -> TooLargeError:
-    return TooLargeError(
-        f"the request is larger than {LARGEST_BODY} bytes; ask for fewer rows at once"
-    )
+    def _answer(
+        self, name: str, version: str | None, head: Head, content: bytes
+    ) -> tuple[Answered, Json]:
+        if head.encoding is not None:
+            content = unpacked(content, head.encoding)
+        question = question_of(content, head.json_length)
+        return self._inference.answer(name, version, question), question

@@ -3,7 +3,8 @@
 from typing import Any
 
 DESCRIPTION = (
-    "Answers with each pipeline's champion, by the Open Inference Protocol, version 2 (JSON)."
+    "Answers with each pipeline's champion, by the Open Inference Protocol, version 2: JSON, or JSON with binary tensors "
+    "behind it (Inference-Header-Content-Length), both also as gzip or deflate. The same over gRPC."
 )
 
 _TENSOR = {
@@ -23,9 +24,20 @@ _TENSOR = {
             "items": {},
             "description": "flat or nested, row by row; null: missing",
         },
+        "parameters": {
+            "type": "object",
+            "description": "binary_data_size: the tensor's values are so many bytes behind the JSON, in data's place",
+        },
     },
 }
-_OUTPUT = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
+_OUTPUT = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": {"type": "string"},
+        "parameters": {"type": "object", "description": "binary_data: send it behind the JSON"},
+    },
+}
 _REQUEST = {
     "type": "object",
     "required": ["inputs"],
@@ -33,6 +45,10 @@ _REQUEST = {
         "id": {"type": "string", "description": "comes back, and is the prediction's event id"},
         "inputs": {"type": "array", "items": _TENSOR, "minItems": 1},
         "outputs": {"type": "array", "items": _OUTPUT, "description": "default: all"},
+        "parameters": {
+            "type": "object",
+            "description": "binary_data_output: send all outputs behind the JSON",
+        },
     },
 }
 _RESPONSE = {
@@ -57,6 +73,22 @@ INFER: dict[str, Any] = {
     },
 }
 
+INDEX: dict[str, Any] = {
+    "requestBody": {
+        "required": False,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "ready": {"type": "boolean", "description": "only those that would answer"}
+                    },
+                }
+            }
+        },
+    }
+}
+
 
 def _error(status: int, description: str) -> dict[int | str, dict[str, Any]]:
     return {
@@ -68,7 +100,7 @@ ERRORS = {
     400: _error(400, "The request is wrong; the error says where"),
     404: _error(404, "No such pipeline, or the version is not loaded"),
     413: _error(413, "The body is too large"),
-    415: _error(415, "The body is compressed"),
+    415: _error(415, "The body's content encoding is not understood"),
     503: _error(503, "Not ready; try again"),
 }
 

@@ -1,4 +1,4 @@
-"""Serving on the bus: two followers, and the stream that waits for them."""
+"""Serving on the bus: its followers, and the stream that waits for them."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -10,15 +10,22 @@ from millrace_contracts.message import Message
 from millrace_kernel.errors import PermanentError
 from millrace_kernel.ids import PipelineName
 from millrace_service.process import Component, chance
-from millrace_serving.application.deployments import Deployer
+from millrace_serving.application.deployer import Deployer
+from millrace_serving.application.errors import ModelNotLoadedError
 from millrace_serving.application.handlers import on_vectors
 from millrace_serving.bootstrap import NAME, Parts
+from millrace_serving.entrypoints.shadows import Shadows, trials_follower
 
 
 def components(parts: Parts) -> list[Component]:
     """Everything that works while the service runs."""
     followers = [_pipelines_follower(parts), _models_follower(parts)]
-    return [*followers, AfterHistory(_stream(parts), followers), parts.publisher]
+    optional = [part for part in (parts.vectors, parts.explainer) if part is not None]
+    trials = trials_follower(parts)
+    shadows = Shadows(parts, trials)
+    stream = AfterHistory(_stream(parts), [*followers, shadows])
+    challenging: list[Component] = [trials, shadows]
+    return [*followers, *challenging, stream, parts.publisher, parts.announcer, *optional]
 
 
 class AfterHistory:
@@ -92,7 +99,13 @@ def _models_follower(parts: Parts) -> Follower:
 def _stream(parts: Parts) -> StreamWorker:
     def process(batch: Batch) -> None:
         vectors = [message.event for message in batch.messages]
-        outcomes = on_vectors(vectors, parts.pipelines, parts.deployments)
+        place = batch.messages[0].record
+        try:
+            outcomes = on_vectors(vectors, parts.pipelines, parts.deployments, parts.routing)
+        except ModelNotLoadedError as error:
+            parts.deployer.want(f"{place.topic}/{place.partition}", error.pipelines)
+            raise  # this partition comes again in a moment; the others go on
+        parts.deployments.hold(f"{place.topic}/{place.partition}", ())
         for message, outcome in zip(batch.messages, outcomes, strict=True):
             if isinstance(outcome, PermanentError):
                 batch.reject(message, outcome)

@@ -20,6 +20,7 @@ from millrace_training.domain.datasets import (
     labelled_rows,
 )
 from millrace_training.domain.events import Dataset, Run
+from millrace_training.domain.updates import rows_for
 
 _LOOK_AT_FIRST = 2  # times the rows asked for: some events have no label yet
 _VECTORS = ["event_id", "event_time_us", "recorded_at_us", "numbers", "categories", "offset"]
@@ -39,7 +40,7 @@ class DatasetTaker:
         `versions` are the versions of the pipeline file whose vectors have the same columns.
         """
         at = self._lake.versions(run.pipeline)
-        most = pipeline.model.train_on_last + pipeline.model.holdout_last
+        most = rows_for(run.trigger, pipeline.model.train_on_last) + pipeline.model.holdout_last
         rows = self._rows(run, versions, most, at, pipeline.label.kind)
         if rows.num_rows == 0:
             return None

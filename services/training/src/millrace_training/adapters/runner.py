@@ -22,6 +22,7 @@ from millrace_bus.sql_worker import Local
 from millrace_contracts.message import Cause as BusCause
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_kernel.ids import RunId
+from millrace_kernel.pipeline import Trigger
 from millrace_kernel.time import SECOND
 from millrace_telemetry.tracing import finish, write_traceparent
 from millrace_training.adapters.children import ChildFailedError, Children
@@ -43,7 +44,7 @@ from millrace_training.domain.events import (
     RunStarted,
     Trial,
 )
-from millrace_training.domain.retraining import FEWEST_ROWS
+from millrace_training.domain.updates import FEWEST_ROWS, rows_for
 
 logger = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ class Runner:
         if isinstance(prepared, RunSkipped):
             return prepared
         await self._accept(_local(run, "1-started", RunStarted(run, prepared.dataset), cause))
-        result = await self._fit(prepared)
+        result = await self._fit(run, prepared)
         candidate = await undisturbed(
             asyncio.to_thread(self._candidate, run, result, prepared.needs)
         )
@@ -236,11 +237,11 @@ class Runner:
         except UntrustedArtifactError as error:
             return None, str(error)
 
-    async def _fit(self, prepared: _Prepared) -> FitResult:
+    async def _fit(self, run: Run, prepared: _Prepared) -> FitResult:
         search = prepared.needs.pipeline.model.timeout / SECOND
         with NamedTemporaryFile(prefix="millrace-dataset-", suffix=".parquet") as file:
             await undisturbed(asyncio.to_thread(_write, file.name, prepared.content))
-            job = _job(prepared, Path(file.name), self._settings.threads)
+            job = _job(run, prepared, Path(file.name), self._settings.threads)
             return await self._workshop.children.run(job, search + self._settings.fit_seconds)
 
     def _candidate(self, run: Run, result: FitResult, needs: Needs) -> Candidate:
@@ -271,7 +272,7 @@ class Runner:
         )
 
 
-def _job(prepared: _Prepared, dataset: Path, threads: int) -> FitJob:
+def _job(run: Run, prepared: _Prepared, dataset: Path, threads: int) -> FitJob:
     pipeline = prepared.needs.pipeline
     model = pipeline.model
     return FitJob(
@@ -282,7 +283,8 @@ def _job(prepared: _Prepared, dataset: Path, threads: int) -> FitJob:
         categories=tuple(feature.name for feature in pipeline.categories),
         candidates=model.candidates,
         dataset=dataset,
-        train_on_last=model.train_on_last,
+        train_on_last=rows_for(run.trigger, model.train_on_last),
+        update=run.trigger is Trigger.UPDATE,
         holdout_last=model.holdout_last,
         trials=model.trials,
         timeout_seconds=model.timeout / SECOND,

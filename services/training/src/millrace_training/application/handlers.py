@@ -6,6 +6,7 @@ from millrace_kernel.ids import PipelineName
 from millrace_kernel.pipeline import Trigger
 from millrace_kernel.time import Instant
 from millrace_training.application.ports import Books, Origin
+from millrace_training.domain.by_labels import cause_by_labels, due_by_labels
 from millrace_training.domain.events import (
     Cause,
     Decision,
@@ -42,6 +43,7 @@ from millrace_training.domain.retraining import (
     honoured,
     pass_time,
 )
+from millrace_training.domain.updates import in_vain_in_words, is_in_vain
 
 
 def on_features(event: FeaturesComputed, books: Books, origin: Origin) -> Iterator[Event]:
@@ -129,6 +131,9 @@ def on_run_started(event: RunStarted, books: Books) -> Iterator[Event]:
 def on_run_finished(event: RunFinished, books: Books) -> Iterator[Event]:
     _remember(event.run.pipeline, event, books)
     books.journal.ended(event)
+    if is_in_vain(event):
+        yield TrainingFailed(event.run, in_vain_in_words(event))
+        return
     for trial in event.trials:
         yield TrialCompleted(event.run, trial)
     yield TrainingCompleted(event.run, event.dataset, event.candidate)
@@ -169,6 +174,11 @@ def _time_passes(name: PipelineName, at: Instant, books: Books, origin: Origin) 
             books.pipelines.history(name), origin.id, books.labelled.count(name, policy.versions)
         )
         yield _answer(name, cause, books, origin)
+    due = due_by_labels(policy, books.pipelines.history(name))
+    if due is not None and books.labelled.reach(name, policy.versions, due[1]):
+        labelled = books.labelled.count(name, policy.versions)
+        history = books.pipelines.history(name)
+        yield _answer(name, cause_by_labels(history, due[0], origin.id, labelled), books, origin)
 
 
 def _answer(name: PipelineName, cause: Cause, books: Books, origin: Origin) -> Decision:

@@ -147,6 +147,7 @@ class Skip(StrEnum):
     COOLING_DOWN = "cooling_down"
     BUDGET_SPENT = "budget_spent"
     TOO_FEW_LABELS = "too_few_labels"
+    UNPROMISING = "unpromising"  # by what the last runs gained
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,7 @@ class RetrainSkipped:
     cause: Cause
     reason: Skip
     detail: str
+    labelled: int = 0  # rows that could be learnt from when it was decided; 0: not counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ from millrace_training.domain.events import (
     RunSkipped,
     Skip,
 )
+from millrace_training.domain.updates import FEWEST_ROWS, is_in_vain, unpromising
 
-FEWEST_ROWS = 20  # of fewer, no holdout says anything, whoever asks
 SECONDS_A_MINUTE = 60
 PASSING = frozenset(
     {Skip.PAUSED, Skip.COOLING_DOWN, Skip.BUDGET_SPENT}
@@ -64,6 +64,9 @@ class Policy:
     runs_per_day: int
     cpu_minutes_per_day: float
     first_after: int
+    train_on_last: int = 20_000
+    volume: float | None = None  # None: not a trigger
+    update: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,10 @@ class History:
     ] = ()  # refused for a while only; at most one for each subject, oldest first
     tried: Tried | None = None
     champion: Champion | None = None
+    learnt: int = 0  # labelled rows when the last full run was asked for
+    updated: int = 0  # labelled rows when the last update was due, or the last full run
+    in_vain: int = 0  # updates in a row that were probably worse than what they would have updated
+    left_out: int = 0  # due updates that were skipped since the last one
 
 
 NO_HISTORY = History()
@@ -122,6 +129,9 @@ def policy_of(pipeline: Pipeline, known: Iterable[Pipeline]) -> Policy:
         runs_per_day=retraining.runs_per_day,
         cpu_minutes_per_day=retraining.cpu_minutes_per_day,
         first_after=pipeline.model.first_after,
+        train_on_last=pipeline.model.train_on_last,
+        volume=retraining.volume if Trigger.VOLUME in retraining.on else None,
+        update=retraining.update if Trigger.UPDATE in retraining.on else None,
     )
 
 
@@ -133,10 +143,16 @@ def _same_rows(one: Pipeline, other: Pipeline) -> bool:
 
 def decide(policy: Policy, history: History, cause: Cause, labelled: int) -> Decision:
     """Answer a cause with a request, or with the reason for none. `labelled` counts the rows that can be learnt from."""
-    refusal = why_not(policy, history, cause) or _too_few(policy, cause, labelled)
+    refusal = (
+        why_not(policy, history, cause)
+        or _too_few(policy, cause, labelled)
+        or unpromising(cause, history.in_vain, history.left_out)
+    )
     if refusal is not None:
         reason, detail = refusal
-        return RetrainSkipped(policy.pipeline, cause, reason, f"{cause.because}; {detail}")
+        return RetrainSkipped(
+            policy.pipeline, cause, reason, f"{cause.because}; {detail}", labelled
+        )
     run = Run(
         pipeline=policy.pipeline,
         run_id=RunId(derived_id("run", policy.pipeline, str(history.runs + 1))),
@@ -172,7 +188,7 @@ def why_not(policy: Policy, history: History, cause: Cause) -> tuple[Skip, str] 
 
 def _cooling_down(policy: Policy, history: History, cause: Cause) -> tuple[Skip, str] | None:
     """A first model does not wait: until it is there, nothing good answers."""
-    if history.last_requested is None or cause.trigger is Trigger.FIRST:
+    if history.last_requested is None or cause.trigger in (Trigger.FIRST, Trigger.UPDATE):
         return None
     ends = history.last_requested + policy.cooldown
     if history.clock >= ends:
@@ -266,6 +282,9 @@ def evolve(history: History, event: Happening) -> History:  # noqa: C901  one ca
     match event:
         case RetrainRequested():
             return _requested(history, event)
+        case RetrainSkipped(cause=Cause(trigger=Trigger.UPDATE), reason=reason):
+            left_out = history.left_out + (reason is Skip.UNPROMISING)
+            return replace(history, left_out=left_out, updated=max(history.updated, event.labelled))
         case RetrainSkipped(cause=cause, reason=reason):
             others = _without(history, cause.subject)
             remembered = reason in PASSING and cause.trigger in LASTING
@@ -288,17 +307,24 @@ def evolve(history: History, event: Happening) -> History:  # noqa: C901  one ca
 
 def _requested(history: History, event: RetrainRequested) -> History:
     run = event.run
+    is_update = run.trigger is Trigger.UPDATE
     runs, cpu_seconds = _spent(history)
     return replace(
         history,
         runs=run.number,
         going=Going(run.number, event.cause),
-        last_requested=history.clock,
+        last_requested=history.last_requested if is_update else history.clock,
         day=history.clock // DAY,
         runs_today=runs + 1,
         cpu_seconds_today=cpu_seconds,
-        pending=(),
-        tried=Tried(run.run_id, run.pipeline_version, event.labelled),
+        pending=history.pending if is_update else (),
+        tried=history.tried
+        if is_update
+        else Tried(run.run_id, run.pipeline_version, event.labelled),
+        learnt=history.learnt if is_update else event.labelled,
+        updated=event.labelled,
+        in_vain=history.in_vain if is_update else 0,
+        left_out=0,
     )
 
 
@@ -322,6 +348,9 @@ def _ended(history: History, outcome: RunOutcome) -> History:
         runs_today=runs,
         cpu_seconds_today=cpu_seconds,
     )
+    if outcome.run.trigger is Trigger.UPDATE:
+        in_vain = not isinstance(outcome, RunFinished) or is_in_vain(outcome)
+        return replace(history, in_vain=history.in_vain + 1 if in_vain else 0)
     if isinstance(outcome, RunFinished):
         return history
     if isinstance(outcome, RunFailed) and going.cause.trigger in LASTING:

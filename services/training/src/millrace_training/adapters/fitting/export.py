@@ -1,14 +1,16 @@
 """From a fitted model to what is shipped: the ONNX form, how true it is, examples, the artifact, the profile."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace_artifacts.artifact import Example, Model, Parity
+from millrace_artifacts.artifact import Example, Model, NativeFormat, Parity, Runtime, Speed
 from millrace_artifacts.scorer import Scores, as_scores, onnx_run, scorer_of
-from millrace_artifacts.signature import Matrix, Signature
+from millrace_artifacts.signature import Matrix, Numbers, Signature
 from millrace_kernel.pipeline import LabelKind
 from millrace_kernel.profile import (
     PREDICTION,
@@ -22,7 +24,17 @@ from millrace_training.adapters.fitting.task import Fitted
 
 # Of the answers' spread, or of a probability: rounding gives 1e-6, a row on the wrong side of a split 1e-2
 PARITY_TOLERANCE = 1e-3
-_EXAMPLES = 4  # rows of the newest, beside one with nothing known
+_NEWEST, _SPREAD = (
+    4,
+    4,
+)  # examples: so many of the newest rows, so many from all the time that was learnt
+_EXTREME_COLUMNS = 6  # and where each of so many columns is smallest and largest
+_FURTHEST = 100.0  # times the largest answer to a real row: an example far beyond would hide differences in all others
+_TIMED_ROWS = 256
+_TIMED_CALLS = (
+    20  # of one row; the fastest of so many rounds counts, since others may want the processor
+)
+_TIMED_ROUNDS = 5
 _LIBRARIES = (
     "numpy",
     "onnx",
@@ -39,7 +51,7 @@ _UNKNOWN = "\x00unknown"  # a text that no vocabulary has
 def packed(fitted: Fitted, signature: Signature, matrix: Matrix) -> Model:
     """The model with its ONNX form compared with itself over `matrix`, float32 [rows, width].
 
-    Raises UnreadableArtifactError when the two differ and the library itself does not serve (scikit-learn).
+    Which of the two is faster is another question: see `timed`. Raises UnreadableArtifactError when the two differ and the library itself does not serve (scikit-learn).
     """
     onnx = fitted.onnx()
     exported = as_scores(signature, onnx_run(onnx, signature.width)(matrix))
@@ -48,13 +60,47 @@ def packed(fitted: Fitted, signature: Signature, matrix: Matrix) -> Model:
     return Model(signature, parity, onnx, fitted.native())
 
 
+def timed(model: Model, matrix: Matrix) -> Model:
+    """The model with the time that both of its forms take, where both could answer: the much faster one does.
+
+    A scikit-learn model has only its ONNX form to answer with. Times are this thread's own processor time.
+    """
+    if (
+        model.runtime is not Runtime.ONNX
+        or model.native is None
+        or model.native.format is not NativeFormat.UBJ
+        or not len(matrix)
+    ):
+        return model
+    differing = Parity(1.0, 0.0, model.parity.rows)  # then the native form answers
+    onnx, native = scorer_of(model), scorer_of(replace(model, parity=differing))
+    rows = np.ascontiguousarray(matrix[:_TIMED_ROWS])
+    return replace(
+        model,
+        speed=Speed(
+            rows=len(rows),
+            onnx_row_us=_microseconds(onnx.score_encoded, rows[:1], _TIMED_CALLS),
+            onnx_rows_us=_microseconds(onnx.score_encoded, rows, 1),
+            native_row_us=_microseconds(native.score_encoded, rows[:1], _TIMED_CALLS),
+            native_rows_us=_microseconds(native.score_encoded, rows, 1),
+        ),
+    )
+
+
 def examples_of(model: Model, rows: Rows) -> tuple[Example, ...]:
-    """Some of the newest rows, and one in which nothing is known, with the model's answers."""
-    newest = rows.part(max(0, len(rows) - _EXAMPLES), len(rows))
-    unknown = np.full((1, rows.numbers.shape[1]), np.nan)
-    numbers = np.vstack([newest.numbers, unknown])
-    categories = [*map(tuple, newest.categories.tolist()), (_UNKNOWN,) * rows.categories.shape[1]]
+    """Real rows and rows at the edges, with the model's answers: see `_example_rows`. At least the newest row is among them.
+
+    Left out are answers that are no numbers, and those so large that no difference in others would be seen beside them.
+    """
+    numbers, categories, real = _example_rows(model, rows)
+    numbers[~np.isfinite(numbers)] = np.nan  # as JSON has it: null
     scores = scorer_of(model).score(numbers, categories)
+    kept = np.isfinite(scores.values)
+    if scores.probabilities is None and kept[:real].any():
+        largest = float(np.max(np.abs(scores.values[:real][kept[:real]])))
+        kept &= np.abs(scores.values) <= _FURTHEST * (largest or 1.0)
+    elif scores.probabilities is not None:
+        kept &= np.isfinite(scores.probabilities).all(axis=1)
     return tuple(
         Example(
             numbers=tuple(
@@ -66,8 +112,45 @@ def examples_of(model: Model, rows: Rows) -> tuple[Example, ...]:
             if scores.probabilities is None
             else tuple(scores.probabilities[place].tolist()),
         )
-        for place in range(len(numbers))
+        for place in np.flatnonzero(kept).tolist()
     )
+
+
+def _example_rows(model: Model, rows: Rows) -> tuple[Numbers, list[tuple[str, ...]], int]:
+    """Numbers, categories, and how many of them are real rows, which come first.
+
+    Real: the newest; some of all times; those with the smallest and largest answers; those in which a column is smallest
+    or largest; the one of which least is known. Made up: every column at its smallest, at its largest, at 0; nothing known.
+    """
+    count = len(rows)
+    answers = scorer_of(model).score(rows.numbers, rows.categories.tolist()).values
+    places = [*range(max(0, count - _NEWEST), count)]
+    places += np.linspace(0, count - 1, _SPREAD).astype(int).tolist()
+    places += [int(np.argmin(answers)), int(np.argmax(answers))]
+    places.append(int(np.argmax(np.isnan(rows.numbers).sum(axis=1))))
+    with_numbers = np.flatnonzero(~np.isnan(rows.numbers).all(axis=0))[:_EXTREME_COLUMNS]
+    for column in rows.numbers[:, with_numbers].T:
+        places += [int(np.nanargmin(column)), int(np.nanargmax(column))]
+    places = list(dict.fromkeys(places))
+    chosen, width = rows.numbers[places], rows.numbers.shape[1]
+    unknown = np.full(width, np.nan)
+    extremes = [np.fmin.reduce(rows.numbers), np.fmax.reduce(rows.numbers)]
+    numbers = np.vstack([chosen, *extremes, np.zeros(width), unknown])
+    texts: list[tuple[str, ...]] = [*map(tuple, rows.categories[places].tolist())]
+    texts += [texts[-1]] * 3 + [(_UNKNOWN,) * rows.categories.shape[1]]
+    return numbers, texts, len(places)
+
+
+def _microseconds(score: Callable[[Matrix], object], matrix: Matrix, calls: int) -> float:
+    """Of one call. At least a thousandth, should the clock not have moved."""
+    score(matrix)  # what is prepared at the first call is not counted
+    best = float("inf")
+    for _ in range(_TIMED_ROUNDS):
+        began = time.thread_time_ns()
+        for _ in range(calls):
+            score(matrix)
+        best = min(best, (time.thread_time_ns() - began) / 1_000 / calls)
+    return max(best, 1e-3)
 
 
 def reference_profile(

@@ -60,6 +60,7 @@ class FitJob:
     no_champion: str = ""
     refit: bool = True
     primary_metric: str | None = None
+    update: bool = False  # only add trees to the champion's: see `updating`
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,25 +48,31 @@ def draw(generator: np.random.Generator) -> Parameters:
     }
 
 
-def fit(task: Task, parameters: Parameters) -> Fitted:
-    settings: dict[str, Any] = {
-        name: value for name, value in parameters.items() if name != "rounds"
-    }
-    settings |= {
-        "objective": _OBJECTIVES[task.kind],
+def settings_of(
+    parameters: Parameters, kind: LabelKind, classes: int, seed: int, threads: int
+) -> tuple[dict[str, Any], int]:
+    """What XGBoost is told, and how many bins a number's values are told apart by."""
+    bins = _BINS[kind]
+    settings: dict[str, Any] = dict(parameters) | {
+        "objective": _OBJECTIVES[kind],
         "tree_method": "hist",
-        "seed": task.seed,
-        "nthread": task.threads,
+        "seed": seed,
+        "nthread": threads,
         "verbosity": 0,
-        "max_bin": _BINS[task.kind],
+        "max_bin": bins,
     }
+    if kind is LabelKind.MULTICLASS:
+        settings["num_class"] = classes
+    return settings, bins
+
+
+def fit(task: Task, parameters: Parameters) -> Fitted:
+    grown = {name: value for name, value in parameters.items() if name != "rounds"}
+    settings, bins = settings_of(grown, task.kind, task.classes, task.seed, task.threads)
     rounds = int(parameters["rounds"])
     if task.kind is LabelKind.MULTICLASS:
-        settings["num_class"] = task.classes
         rounds = max(1, min(rounds, _MOST_TREES // task.classes))
-    matrix = xgboost.QuantileDMatrix(
-        task.matrix, task.targets, nthread=task.threads, max_bin=_BINS[task.kind]
-    )
+    matrix = xgboost.QuantileDMatrix(task.matrix, task.targets, nthread=task.threads, max_bin=bins)
     booster = xgboost.train(settings, matrix, rounds)
     return FittedXgboost(booster, task.matrix.shape[1])
 

@@ -1,0 +1,205 @@
+"""A cheap update: some trees more on what came since the champion's trees were grown (Friedman 2001: each corrects what is
+left of the error), at about a tenth of a run's processor time.
+
+The trees of the last full run, the base, stay as they are, and every update grows its own on top of the base, never on top of
+another update: so a model does not grow for ever, and what the last update made of a passing mood is forgotten with it.
+Only rows that the base has not learnt count: of its own rows nothing is left to correct. It answers through XGBoost's
+own format; to write the whole model as ONNX again would cost more than the update.
+"""
+
+import json
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xgboost
+from numpy.typing import NDArray
+
+from millrace_artifacts.artifact import (
+    Artifact,
+    Learnt,
+    Model,
+    Native,
+    NativeFormat,
+    Parity,
+    read_artifact,
+    write_artifact,
+)
+from millrace_artifacts.errors import ArtifactError
+from millrace_artifacts.scorer import scorer_of
+from millrace_artifacts.signature import Signature
+from millrace_kernel.pipeline import LabelKind
+from millrace_training.adapters.fitting.champion import measure_champion
+from millrace_training.adapters.fitting.encoding import encoded, targets
+from millrace_training.adapters.fitting.export import examples_of, libraries, reference_profile
+from millrace_training.adapters.fitting.job import (
+    FEWEST_ROWS,
+    FitJob,
+    FitResult,
+    NoCandidateError,
+    TooFewRowsError,
+)
+from millrace_training.adapters.fitting.measure import (
+    PRIMARY_METRICS,
+    baseline_scores,
+    better_probability,
+    metrics_of,
+    row_losses,
+)
+from millrace_training.adapters.fitting.rows import Rows, read_rows
+from millrace_training.adapters.fitting.xgboost_models import settings_of
+
+TREES = 20  # rounds; with the usual rate they take nine tenths of what is left
+ALGORITHM = "xgboost"
+_BASE = "base_rounds"
+_UNTIL = "base_until_us"
+_HOLDOUT_SHARE = 5  # the holdout is at most a fifth of the rows
+_AS_IT_IS = Parity(1.0, 0.0, 0)  # the ONNX form was not written, so XGBoost's answers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Base:
+    """The trees of the last full run, and the event time of the newest row that they learnt."""
+
+    booster: xgboost.Booster
+    signature: Signature
+    parameters: dict[str, Any]
+    rounds: int
+    until_us: int
+
+
+def run_update(job: FitJob) -> FitResult:
+    """As `procedure.run`, for the champion's trees and some more. Raises FitError when the champion cannot be updated or
+    too little has come since its base was trained."""
+    began, started = time.perf_counter(), time.process_time()
+    base = _base(job)
+    train, holdout, both = _split(job, base)
+    measured, shipped = (_model(base, _grown(base, rows, job)) for rows in (train, both))
+    scores = scorer_of(measured).score(holdout.numbers, holdout.categories.tolist())
+    kind, classes = job.label_kind, base.signature.classes
+    metrics = metrics_of(kind, classes, holdout.labels, scores)
+    champion = measure_champion(job, holdout)
+    better = None
+    if champion.losses is not None:
+        losses = row_losses(kind, classes, holdout.labels, scores)
+        better = better_probability(losses, champion.losses, job.seed)
+    primary = job.primary_metric if job.primary_metric in metrics else PRIMARY_METRICS[kind]
+    parameters = json.dumps(base.parameters, sort_keys=True)
+    artifact = Artifact(
+        algorithm=ALGORITHM,
+        parameters=parameters,
+        model=shipped,
+        measured=measured,
+        metrics=metrics,
+        learnt=Learnt(
+            rows=len(both),
+            since_us=int(both.event_times[0]),
+            until_us=int(both.event_times[-1]),
+            holdout_rows=len(holdout),
+            measured_until_us=int(train.event_times[-1]),
+        ),
+        libraries=libraries(),
+        examples=examples_of(shipped, both),
+    )
+    baseline = baseline_scores(kind, classes, train.labels, len(holdout))
+    return FitResult(
+        algorithm=ALGORITHM,
+        parameters_json=parameters,
+        artifact=write_artifact(artifact),
+        metrics=metrics,
+        champion_metrics=champion.metrics,
+        baseline_metrics=metrics_of(kind, classes, holdout.labels, baseline),
+        better_probability=better,
+        reference_profile=reference_profile(base.signature, both, scores, metrics, primary or ""),
+        trials=(),
+        train_rows=len(train),
+        holdout_rows=len(holdout),
+        learnt_rows=len(both),
+        fit_seconds=time.perf_counter() - began,
+        cpu_seconds=time.process_time() - started,
+        notes=(
+            f"an update: {TREES} rounds on top of {base.rounds}",
+            *champion.notes,
+        ),
+    )
+
+
+def _base(job: FitJob) -> Base:
+    """Raises NoCandidateError for a champion that trees cannot be added to."""
+    if job.champion is None:
+        raise NoCandidateError(f"{job.pipeline}: no champion to update; a full run makes one")
+    try:
+        artifact = read_artifact(job.champion)
+    except ArtifactError as error:
+        raise NoCandidateError(f"{job.pipeline}: the champion can't be updated: {error}") from error
+    native, signature = artifact.model.native, artifact.signature
+    if native is None or native.format is not NativeFormat.UBJ:
+        raise NoCandidateError(
+            f"{job.pipeline}: the champion is a {artifact.algorithm}, and only boosted trees are updated; "
+            "leave update out of retraining.on, or make xgboost the only candidate"
+        )
+    if (signature.numbers, signature.categories, signature.label_kind) != (
+        job.numbers,
+        job.categories,
+        job.label_kind,
+    ):
+        raise NoCandidateError(
+            f"{job.pipeline}: the champion has other columns; a full run comes first"
+        )
+    parameters: dict[str, Any] = json.loads(artifact.parameters)
+    booster = xgboost.Booster(
+        {"nthread": job.threads, "verbosity": 0}, model_file=bytearray(native.content)
+    )
+    rounds = int(parameters.get(_BASE, booster.num_boosted_rounds()))
+    until = int(parameters.get(_UNTIL, artifact.learnt.until_us))
+    marked = parameters | {_BASE: rounds, _UNTIL: until}
+    return Base(booster[0:rounds], signature, marked, rounds, until)
+
+
+def _split(job: FitJob, base: Base) -> tuple[Rows, Rows, Rows]:
+    """The rows that the base has not learnt: to learn from, to measure on, and both."""
+    rows = read_rows(job)
+    unknown = _without_unknown(job, base, rows)
+    holdout = min(job.holdout_last, len(unknown) // _HOLDOUT_SHARE)
+    border = len(unknown) - holdout
+    start = max(0, border - job.train_on_last)
+    if border - start < FEWEST_ROWS or not holdout:
+        raise TooFewRowsError(
+            f"{job.pipeline}: {len(unknown)} rows came since the champion's trees were grown; wait for more labels"
+        )
+    return (
+        unknown.part(start, border),
+        unknown.part(border, len(unknown)),
+        unknown.part(start, len(unknown)),
+    )
+
+
+def _without_unknown(job: FitJob, base: Base, rows: Rows) -> Rows:
+    """Newer than what the base learnt; of a class that it does not know nothing can be added."""
+    fresh = rows.event_times > base.until_us
+    if job.label_kind is LabelKind.MULTICLASS:
+        fresh &= np.isin(rows.labels.astype(str), base.signature.classes)
+    return Rows(
+        rows.event_times[fresh], rows.numbers[fresh], rows.categories[fresh], rows.labels[fresh]
+    )
+
+
+def _grown(base: Base, rows: Rows, job: FitJob) -> xgboost.Booster:
+    parameters = {
+        name: value
+        for name, value in base.parameters.items()
+        if name not in (_BASE, _UNTIL, "rounds")
+    }
+    classes = len(base.signature.classes)
+    settings, bins = settings_of(parameters, job.label_kind, classes, job.seed, job.threads)
+    aims: NDArray[np.float64] = targets(rows.labels, base.signature.classes, job.label_kind)
+    matrix = xgboost.QuantileDMatrix(
+        encoded(base.signature, rows), aims, nthread=job.threads, max_bin=bins
+    )
+    return xgboost.train(settings, matrix, TREES, xgb_model=base.booster)
+
+
+def _model(base: Base, booster: xgboost.Booster) -> Model:
+    native = Native(NativeFormat.UBJ, bytes(booster.save_raw("ubj")))
+    return Model(replace(base.signature), _AS_IT_IS, None, native)

@@ -1,0 +1,102 @@
+"""A cheap update: trees added to the champion's."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import xgboost
+
+from millrace_artifacts.artifact import Runtime, read_artifact
+from millrace_artifacts.scorer import load_scorer
+from millrace_kernel.pipeline import LabelKind
+from millrace_training.adapters.fitting.fit import fit_candidates
+from millrace_training.adapters.fitting.job import FitJob, NoCandidateError, TooFewRowsError
+from millrace_training.adapters.fitting.updating import TREES
+
+
+def dataset(path, first, last, slope):
+    """y = slope * x, from second `first` to before second `last`."""
+    generator = np.random.default_rng(first)
+    numbers = generator.normal(size=(last - first, 2))
+    table = pa.table(
+        {
+            "event_id": [f"{number:06d}" for number in range(first, last)],
+            "event_time_us": np.arange(first, last, dtype=np.int64) * 1_000_000,
+            "numbers": numbers.tolist(),
+            "categories": pa.array([[]] * (last - first), pa.list_(pa.string())),
+            "label": slope * numbers[:, 0],
+        }
+    )
+    pq.write_table(table, path)
+    return path
+
+
+def job(path, **changed):
+    made = FitJob(
+        "mill", 1, LabelKind.REGRESSION, ("x", "z"), (), ("xgboost",), path, 400, 50, threads=1
+    )
+    return replace(made, **changed)
+
+
+@pytest.fixture(scope="module")
+def champion(tmp_path_factory):
+    path = dataset(tmp_path_factory.mktemp("base") / "rows.parquet", 0, 500, slope=10.0)
+    return fit_candidates(job(path)).artifact
+
+
+@pytest.fixture
+def changed(tmp_path):
+    return dataset(tmp_path / "rows.parquet", 500, 800, slope=-10.0)
+
+
+def test_it_mends_what_has_changed(champion, changed):
+    result = fit_candidates(job(changed, champion=champion, update=True))
+    assert result.metrics["mae"] < 0.5 * result.champion_metrics["mae"]
+    assert result.better_probability > 0.99
+    artifact = read_artifact(result.artifact)
+    assert artifact.model.runtime is Runtime.NATIVE
+    load_scorer(artifact)  # it answers its examples as it did when it was written
+
+
+def test_the_same_update_gives_the_same_bytes(champion, changed):
+    asked = job(changed, champion=champion, update=True)
+    assert fit_candidates(asked).artifact == fit_candidates(asked).artifact
+
+
+def test_updates_stand_on_the_base_and_not_on_each_other(champion, changed, tmp_path):
+    first = fit_candidates(job(changed, champion=champion, update=True))
+    later = dataset(tmp_path / "later.parquet", 700, 1000, slope=5.0)
+    second = fit_candidates(job(later, champion=first.artifact, update=True))
+    straight = fit_candidates(job(later, champion=champion, update=True))
+    base_rounds = json.loads(first.parameters_json)["base_rounds"]
+    native = read_artifact(second.artifact).model.native
+    assert xgboost.Booster(model_file=bytearray(native.content)).num_boosted_rounds() == (
+        base_rounds + TREES
+    )
+    assert read_artifact(straight.artifact).model.native == native
+
+
+def test_rows_that_the_base_has_learnt_are_not_learnt_again(champion, tmp_path):
+    overlapping = dataset(tmp_path / "rows.parquet", 300, 600, slope=-10.0)
+    result = fit_candidates(job(overlapping, champion=champion, update=True))
+    assert result.learnt_rows == 100  # those from second 500 on
+
+
+def test_too_little_that_is_new_is_refused(champion, tmp_path):
+    stale = dataset(tmp_path / "rows.parquet", 200, 510, slope=10.0)
+    with pytest.raises(TooFewRowsError, match="10 rows came since"):
+        fit_candidates(job(stale, champion=champion, update=True))
+
+
+def test_only_boosted_trees_are_updated(changed):
+    linear = fit_candidates(job(changed, candidates=("linear",))).artifact
+    with pytest.raises(NoCandidateError, match="only boosted trees are updated"):
+        fit_candidates(job(changed, champion=linear, update=True))
+    with pytest.raises(NoCandidateError, match="no champion to update"):
+        fit_candidates(job(changed, update=True))
+    full = fit_candidates(job(changed)).artifact
+    with pytest.raises(NoCandidateError, match="other columns"):
+        fit_candidates(job(changed, champion=full, update=True, numbers=("x", "w")))
