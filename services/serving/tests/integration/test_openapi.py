@@ -21,7 +21,10 @@ async def parts(bed):
 
 
 def nearly_right_bodies() -> st.SearchStrategy:
-    values = st.none() | st.floats(width=64) | st.integers() | st.text(max_size=3) | st.booleans()
+    finite = st.floats(
+        allow_nan=False, allow_infinity=False
+    )  # no client library can write the others
+    values = st.none() | finite | st.integers() | st.text(max_size=3) | st.booleans()
     tensors = st.builds(
         lambda name, datatype, data, shape: {
             "name": name,
