@@ -68,6 +68,7 @@ class Sessions:
         self._backoff = backoff
         self._chance = chance
         self._delays: dict[TopicPartition, _Delay] = {}
+        self._has_moved = False  # the session that runs has finished something
 
     async def run(self, session: Session) -> None:
         attempt = 0
@@ -78,7 +79,8 @@ class Sessions:
             except TransientError as error:
                 stop_if_cancelled()
                 lasted = asyncio.get_running_loop().time() - began
-                attempt = 1 if lasted > self._backoff.longest_seconds else attempt + 1
+                went_well = self._has_moved or lasted > self._backoff.longest_seconds
+                attempt = 1 if went_well else attempt + 1
                 delay = self._backoff.delay(attempt, self._chance)
                 logger.warning(
                     "the broker failed; trying again",
@@ -87,6 +89,7 @@ class Sessions:
                 await asyncio.sleep(delay)
 
     async def _once(self, session: Session) -> None:
+        self._has_moved = False
         producer = self._broker.producer()
         await producer.start()
         try:
@@ -124,6 +127,8 @@ class Sessions:
         delay.timer = asyncio.get_running_loop().call_later(seconds, consumer.resume, place)
 
     def succeeded(self, place: TopicPartition) -> None:
+        """A step of it is done: what fails next is a failure of its own."""
+        self._has_moved = True
         self.forget(place)
 
     def forget(self, place: TopicPartition) -> None:
