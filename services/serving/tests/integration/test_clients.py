@@ -56,9 +56,15 @@ class Ports:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.grpc.run())
-            tasks.create_task(self.http.serve())
+            tasks.create_task(self._serve())
             await eventually(lambda: self.http.started and self.grpc.ready.is_set(), within=30)
             self.ready.set()
+
+    async def _serve(self) -> None:
+        try:
+            await self.http.serve()
+        finally:  # uvicorn leaves its socket open when it is cancelled
+            await self.http.shutdown()
 
     @property
     def numbers(self) -> list[str]:

@@ -26,8 +26,8 @@ from millrace_serving.domain.columns import (
 
 _MOST_TRIED = 100_000  # digests of artifacts, about 150 bytes each
 
-# What a loaded model takes, in bytes: so much, and so much for each byte of its file. Measured for 20 to 1,000 trees of
-# XGBoost; ONNX Runtime keeps the file's lists beside the trees that it makes of them (see docs/decisions/0013).
+# What a loaded model takes, in bytes: so much, and so much for each byte of its file. ONNX measured for 20 to 200 trees of
+# XGBoost, the native form guessed; ONNX Runtime keeps the file's lists beside the trees that it makes of them (see docs/decisions/0013).
 _MEMORY = {Runtime.ONNX: (160_000, 6.5), Runtime.NATIVE: (60_000, 1.5)}
 
 _PLATFORMS = {Runtime.ONNX: "onnxruntime_onnx", Runtime.NATIVE: "xgboost_ubj"}
