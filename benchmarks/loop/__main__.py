@@ -7,6 +7,7 @@ benchmarks/results/loop.json: of a set that was not asked for what stood there s
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from benchmarks.loop.sets import SETS, LabelledSet
 from millrace.replay.ordering import messages_of
 from millrace_backtest.backtest import Settings, backtest, report
 from millrace_backtest.fits import FitStore
+from millrace_backtest.noise import lead
 from millrace_backtest.policies import policy_of
 from millrace_backtest.recording import recorded
 from millrace_backtest.scoring import LOWER_IS_BETTER
@@ -22,6 +24,7 @@ from millrace_backtest.scoring import LOWER_IS_BETTER
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "loop.json"
 POLICY = HERE / "policy.yaml"
+OTHERS = ("frozen", "periodic", "adwin")
 
 
 def played(one: LabelledSet, folder: Path, store: FitStore) -> dict[str, Any]:
@@ -29,7 +32,8 @@ def played(one: LabelledSet, folder: Path, store: FitStore) -> dict[str, Any]:
     pipeline = one.pipeline()
     recording = recorded(pipeline, messages_of(pipeline, one.rows(folder)))
     policy = policy_of(pipeline, POLICY.read_text(), POLICY.stem)
-    said = report(backtest(recording, [policy], store, Settings(metric=one.metric)))
+    done = backtest(recording, [policy], store, Settings(metric=one.metric))
+    said = report(done)
     outcome = said["policies"][0]
     kept = {key: value for key, value in outcome.items() if key not in ("series", "runs", "name")}
     gain = outcome["every"] - outcome["frozen"]
@@ -40,6 +44,7 @@ def played(one: LabelledSet, folder: Path, store: FitStore) -> dict[str, Any]:
         **kept,
         "gain": -gain if outcome["metric"] in LOWER_IS_BETTER else gain,
         "cpu_share": outcome["cpu_seconds"] / outcome["every_cpu_seconds"],
+        "lead_over": {name: asdict(lead(done, done.outcomes[0], name)) for name in OTHERS},
     }
 
 

@@ -40,10 +40,15 @@ class Contender:
     commands: Callable[[Place], Sequence[Command]]
     topics: Callable[[int], tuple[str, str]]  # of a run's number: raw events, answers
     read: Callable[[bytes], float]  # a value of the answers' topic
+    shares_out: bool = False  # its processes deal the partitions out anew when one more has come
 
 
 def millrace_commands(place: Place) -> Sequence[Command]:
-    """One process each; all settings as by default, but for addresses and folders."""
+    """One process each; all settings as by default, but for addresses and folders.
+
+    And but for the online store, which keeps every entity's newest vector for answers by entity over HTTP: something
+    that the peers don't do, and that no prediction of the stream needs.
+    """
     ports = free_ports(6)
     shared = {
         **place.inherited,
@@ -55,6 +60,7 @@ def millrace_commands(place: Place) -> Sequence[Command]:
         "FEATURES_PORT": str(ports[1]),
         "SERVING_PORT": str(ports[2]),
         "SERVING_GRPC_PORT": str(ports[3]),
+        "SERVING_ONLINE_STORE": "false",
     }
     return [
         Command(name, [sys.executable, "-m", f"millrace_{name}"], shared)
@@ -150,6 +156,7 @@ def contenders() -> Sequence[Contender]:
             quix_commands,
             _peer_topics(QUIX),
             _json_answer,
+            shares_out=True,
         ),
         Contender(
             BYTEWAX,

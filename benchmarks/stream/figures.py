@@ -34,13 +34,14 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds from send to answer at `rate` events per second."""
+    """Milliseconds from send to answer at `rate` events per second; `hops`: from topic to topic, where there are any."""
 
     rate: float
     events: int
     p50_ms: float
     p99_ms: float
     cpu_seconds: float
+    hops: Json = field(default_factory=dict, repr=False)
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -94,4 +95,26 @@ def ratios(ours: Sequence[Throughput], theirs: Sequence[Throughput]) -> Json:
     return {
         "per_core_used": spread([b.cpu_us_per_event / a.cpu_us_per_event for a, b in pairs]),
         "by_the_clock": spread([a.events_per_second / b.events_per_second for a, b in pairs]),
+    }
+
+
+def reached(result: Json, goals: Mapping[str, float], ours: str) -> Json:
+    """Each goal that was measured: the median, and whether it is as good as wanted (times: more; milliseconds: less)."""
+    times, mine = result["millrace_times"], result["contenders"].get(ours, {})
+    measured = {
+        f"{name}_per_core_used": found["per_core_used"]["median"] for name, found in times.items()
+    }
+    if "two_cores" in mine:
+        rates = [mine[cores]["events_per_second"]["median"] for cores in ("two_cores", "one_core")]
+        measured["two_cores_times_one"] = round(rates[0] / rates[1], 2)
+    for name in ("p50_ms", "p99_ms"):
+        if name in mine:
+            measured[name] = mine[name]["median"]
+    return {
+        name: {
+            "goal": goals[name],
+            "measured": value,
+            "is_reached": value <= goals[name] if name.endswith("_ms") else value >= goals[name],
+        }
+        for name, value in measured.items()
     }

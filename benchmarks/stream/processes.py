@@ -68,6 +68,9 @@ class Pinned:
             process.send_signal(signal.SIGTERM)
         self._stack.close()
 
+    def __len__(self) -> int:
+        return len(self._commands)
+
     def check(self) -> None:
         """Raises ContenderFailedError with the end of the log when one of them has ended."""
         for name, process in self._running.items():

@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from zlib import crc32
 
-from benchmarks.stream.contenders import Contender
-from benchmarks.stream.figures import Latency, Throughput, percentile
+from benchmarks.stream.contenders import MILLRACE, Contender
+from benchmarks.stream.figures import Json, Latency, Throughput, percentile
+from benchmarks.stream.hops import Trail, hops
 from benchmarks.stream.processes import ContenderFailedError, Pinned
 from benchmarks.stream.stage import PARTITIONS, Stage
 from benchmarks.stream.workload import RawEvent, event_id, events
@@ -20,6 +21,7 @@ WARM_UP = 2_000
 _READY_SECONDS = 180.0
 _DONE_SECONDS = 300.0
 _LOOK_SECONDS = 0.05
+_SETTLE_SECONDS = 10.0
 _DRAIN_SECONDS = 20.0
 
 
@@ -56,17 +58,16 @@ class Course:
 
     async def send(self, batch: Sequence[RawEvent]) -> None:
         """Keyed by entity, as producers are told to; acknowledged when it returns."""
-        parts: list[list[Outgoing]] = [[] for _ in range(PARTITIONS)]
+        parts: list[list[RawEvent]] = [[] for _ in range(PARTITIONS)]
         for event in batch:
-            place = crc32(event.key) % PARTITIONS
-            parts[place].append(Outgoing(self.source, event.key, event.value, []))
+            parts[partition_of(event)].append(event)
         await asyncio.gather(
-            *(
-                self._producer.send(self.source, number, part)
-                for number, part in enumerate(parts)
-                if part
-            )
+            *(self.send_to(number, part) for number, part in enumerate(parts) if part)
         )
+
+    async def send_to(self, partition: int, batch: Sequence[RawEvent]) -> None:
+        part = [Outgoing(self.source, event.key, event.value, []) for event in batch]
+        await self._producer.send(self.source, partition, part)
 
     async def answered(self) -> int:
         ends = await self.consumer.ends(list(self._began))
@@ -81,14 +82,52 @@ class Course:
             await asyncio.sleep(_LOOK_SECONDS)
 
 
+def partition_of(event: RawEvent) -> int:
+    """By key, as librdkafka does it."""
+    return crc32(event.key) % PARTITIONS
+
+
+class Lane:
+    """Sends to one partition what has come while the send before was under way, as a producer without linger does."""
+
+    def __init__(self, course: Course, partition: int) -> None:
+        self._course = course
+        self._partition = partition
+        self._waiting: list[RawEvent] = []
+        self._come = asyncio.Event()
+        self._task = asyncio.ensure_future(self._run())
+
+    def put(self, event: RawEvent) -> None:
+        self._waiting.append(event)
+        self._come.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._come.wait()
+            self._come.clear()
+            batch, self._waiting = self._waiting, []
+            await self._course.send_to(self._partition, batch)
+
+    async def close(self) -> None:
+        """Raises what a send has raised."""
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+
 @asynccontextmanager
 async def _warm(stage: Stage, run: Run, pinned: Pinned) -> AsyncIterator[Course]:
-    """A contender that has answered its first events."""
+    """A contender that has answered its first events, with all of its processes at work."""
     course = Course(stage, run)
     await course.open()
     try:
         with pinned:
-            await course.send(list(events(run.first, WARM_UP)))
+            half = WARM_UP // 2
+            await course.send(list(events(run.first, half)))
+            await course.wait_for(half, _READY_SECONDS, pinned)
+            if run.contender.shares_out and len(pinned) > 1:
+                await asyncio.sleep(_SETTLE_SECONDS)
+            await course.send(list(events(run.first + half, WARM_UP - half)))
             await course.wait_for(WARM_UP, _READY_SECONDS, pinned)
             yield course
     finally:
@@ -138,13 +177,14 @@ async def latency(stage: Stage, run: Run, pinned: Pinned, rate: float, seconds: 
     async with _warm(stage, run, pinned) as course:
         while await course.consumer.poll(10_000, 0.5):
             pass  # the warm-up's answers
+        trail = await _trail(stage, run)
         count = int(rate * seconds)
         batch = list(events(run.first + WARM_UP, count))
         sent: dict[bytes, float] = {}
         waits: list[float] = []
         before = pinned.cpu_seconds()
         reading = asyncio.ensure_future(_read(course.consumer, sent, waits, count))
-        sending: set[asyncio.Task[None]] = set()
+        lanes = [Lane(course, number) for number in range(PARTITIONS)]
         began = time.perf_counter()
         for number, event in enumerate(batch):
             due = began + number / rate
@@ -152,24 +192,44 @@ async def latency(stage: Stage, run: Run, pinned: Pinned, rate: float, seconds: 
                 await asyncio.sleep(early)
             name = event_id(run.first + WARM_UP + number).encode()
             sent[name] = time.perf_counter()
-            task = asyncio.ensure_future(course.send([event]))
-            sending.add(task)
-            task.add_done_callback(sending.discard)
+            lanes[partition_of(event)].put(event)
         took = time.perf_counter() - began
         after = pinned.cpu_seconds()
         await asyncio.wait([reading], timeout=_DRAIN_SECONDS)
         reading.cancel()
-        await asyncio.gather(*sending)
+        for lane in lanes:
+            await lane.close()
         if len(waits) < count:
             raise ContenderFailedError(f"{len(waits)} of {count} answers at {rate:.0f} events/s")
         settled = sorted(1e3 * wait for wait in waits[int(rate) :])  # after the first second
+        found = await _followed(trail, int(rate))
         return Latency(
             rate=count / took,
             events=len(settled),
             p50_ms=percentile(settled, 0.5),
             p99_ms=percentile(settled, 0.99),
-            cpu_seconds=sum(after.values()) - sum(before.values()),
+            # of all that were sent; these events' share of it
+            cpu_seconds=(sum(after.values()) - sum(before.values())) * len(settled) / count,
+            hops=found,
         )
+
+
+async def _trail(stage: Stage, run: Run) -> Trail | None:
+    """Of the topics in between, where there are any."""
+    if run.contender.name != MILLRACE:
+        return None
+    trail = Trail(stage.broker(), run.contender.topics(run.number)[0])
+    await trail.open()
+    return trail
+
+
+async def _followed(trail: Trail | None, skip: int) -> Json:
+    if trail is None:
+        return {}
+    try:
+        return hops(await trail.read(), skip)
+    finally:
+        await trail.close()
 
 
 async def _read(

@@ -11,13 +11,9 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from tests.challengers.candidates import Trainer, line
 
-from millrace_artifacts.artifact import Artifact, Learnt, Model, Parity, write_artifact
 from millrace_artifacts.keys import local_key
-from millrace_artifacts.seal import Statement, sealed
-from millrace_artifacts.signature import Encoding, Signature
-from millrace_artifacts.store import ObjectStore
 from millrace_bus.broker import TopicPartition
 from millrace_bus.outputs import Outputs
 from millrace_bus.retry import Backoff
@@ -26,8 +22,6 @@ from millrace_bus.topology import ensure_topics
 from millrace_contracts.cloudevents import sequence
 from millrace_contracts.message import Cause
 from millrace_contracts.wire import Encoder, WireTable
-from millrace_kernel.pipeline import LabelKind
-from millrace_kernel.profile import ReferenceProfile, number_column, to_json
 from millrace_kernel.time import MINUTE, Instant
 from millrace_monitoring import bootstrap as monitoring
 from millrace_monitoring.entrypoints.worker import worker as monitoring_worker
@@ -74,34 +68,6 @@ OTHERS = WireTable(
 )  # fmt: skip
 
 
-def artifact(bias: float) -> bytes:
-    """A model that answers the temperature and this much more."""
-    signature = Signature("bikes", 1, ("temp",), (), (), Encoding.ORDINAL, LabelKind.REGRESSION, ())
-    graph = helper.make_graph(
-        [helper.make_node("Gemm", ["input", "weights", "bias"], ["answer"])],
-        "model",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, 1])],
-        [helper.make_tensor_value_info("answer", TensorProto.FLOAT, [None, 1])],
-        [
-            helper.make_tensor("weights", TensorProto.FLOAT, [1, 1], [1.0]),
-            helper.make_tensor("bias", TensorProto.FLOAT, [1], [bias]),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
-    return write_artifact(
-        Artifact(
-            algorithm="linear",
-            parameters="{}",
-            model=Model(signature, Parity(0.0, 1e-4, 10), model.SerializeToString(), None),
-            measured=None,
-            metrics={"mae": 1.0},
-            learnt=Learnt(rows=100, since_us=1, until_us=3, holdout_rows=10, measured_until_us=2),
-            libraries={},
-            examples=(),
-        )
-    )
-
-
 @dataclass
 class Loop:
     """What the other services say, and what comes of it."""
@@ -131,25 +97,10 @@ class Loop:
         )
 
     def train(self, number: int, bias: float) -> None:
-        stored = ObjectStore(f"file://{self.home}/objects").put(f"v{number}.zip", artifact(bias))
-        statement = Statement("bikes", 1, f"run-{number}", stored.sha256)
-        seal = sealed(statement, local_key(self.home / "keys"))
-        profile = ReferenceProfile(
-            columns=(number_column("temp", self.rng.normal(0, 1, 500).tolist()),),
-            prediction=number_column("prediction", self.rng.normal(0, 1, 500).tolist()),
-            metrics={"mae": 8.0},
-            primary_metric="mae",
-            rows=500,
-        )
-        self.say(
-            TrainingCompleted(
-                pipeline="bikes", pipeline_version=1, run_id=f"run-{number}", run_number=number, trigger="drift",
-                cause_id="drift", algorithm="linear", parameters_json="{}", artifact_uri=stored.uri,
-                artifact_sha256=stored.sha256, artifact_signature=seal.signature, signing_key_id=seal.key_id,
-                dataset_uri="u", dataset_sha256="s", train_rows=100, holdout_rows=10, metrics={"mae": 8.0},
-                reference_profile=to_json(profile), as_of_us=NOON,
-            )
-        )  # fmt: skip
+        """A model that answers the temperature and this much more."""
+        trainer = Trainer(self.home, "bikes", "temp")
+        temps = self.rng.normal(0, 1, 500).tolist()
+        self.say(trainer.completed(number, line(1.0, bias), temps, NOON))
 
     def live(self, count: int) -> None:
         """Vectors and their labels; the truth is the temperature, and some noise."""

@@ -155,41 +155,63 @@ SPEED = Speed(256, onnx_row_us=10.0, onnx_rows_us=900.0, native_row_us=290.0, na
 UBJ = Native(NativeFormat.UBJ, b"ubj")
 
 
-def test_speed_travels_with_the_artifact_and_is_none_where_it_was_not_measured(an_artifact):
+def test_the_manifest_says_who_answers_and_holds_no_time(an_artifact):
     artifact = an_artifact()
-    timed = replace(artifact, model=replace(artifact.model, native=UBJ, speed=SPEED))
-    assert read_artifact(write_artifact(timed)) == timed
-    assert b'"onnx_row_us": 10.0' in write_artifact(timed)
-    assert read_artifact(write_artifact(artifact)).model.speed is None
+    preferring = replace(artifact, model=replace(artifact.model, native=UBJ, prefers_native=True))
+    content = write_artifact(preferring)
+    assert read_artifact(content) == preferring
+    assert b'"runtime": "native"' in content
+    assert b"_us" not in content.replace(b"since_us", b"").replace(b"until_us", b"")
+    assert not read_artifact(write_artifact(artifact)).model.prefers_native
 
 
-def test_an_artifact_from_before_speed_was_measured_is_still_read(an_artifact):
+def test_an_artifact_that_still_holds_its_speed_is_read(an_artifact):
+    artifact = an_artifact()
+    preferring = replace(artifact, model=replace(artifact.model, native=UBJ, prefers_native=True))
+
     def before(files):
-        files["manifest.json"] = re.sub(rb',\s*"speed": null', b"", files["manifest.json"])
-        assert b"speed" not in files["manifest.json"]
+        speed = rb'"parity": {\1},"speed": {"rows": 256, "onnx_row_us": 10.0}'
+        files["manifest.json"] = re.sub(rb'"parity": \{([^}]*)\}', speed, files["manifest.json"])
+        assert b"onnx_row_us" in files["manifest.json"]
 
-    content = write_artifact(an_artifact())
-    assert read_artifact(rewritten(content, before)) == an_artifact()
+    assert read_artifact(rewritten(write_artifact(preferring), before)) == preferring
 
 
 @pytest.mark.parametrize(
-    ("native_row_us", "native", "largest_difference", "runtime"),
+    ("prefers_native", "native", "largest_difference", "runtime"),
     [
-        (290.0, UBJ, 0.0, Runtime.ONNX),
-        (5.0, UBJ, 0.0, Runtime.NATIVE),  # 2 and 2 times as fast
-        (10.0, UBJ, 0.0, Runtime.ONNX),  # as fast and 2 times: 1.4 times
-        (5.0, Native(NativeFormat.SKOPS, b""), 0.0, Runtime.ONNX),
-        (5.0, None, 0.0, Runtime.ONNX),
-        (290.0, UBJ, 1.0, Runtime.NATIVE),  # right before fast
+        (False, UBJ, 0.0, Runtime.ONNX),
+        (True, UBJ, 0.0, Runtime.NATIVE),
+        (True, Native(NativeFormat.SKOPS, b""), 0.0, Runtime.ONNX),
+        (True, None, 0.0, Runtime.ONNX),
+        (False, UBJ, 1.0, Runtime.NATIVE),  # right before fast
     ],
 )
-def test_who_answers_is_chosen_by_parity_then_by_speed(
-    an_artifact, native_row_us, native, largest_difference, runtime
+def test_who_answers_is_chosen_by_parity_then_by_preference(
+    an_artifact, prefers_native, native, largest_difference, runtime
 ):
     model = an_artifact().model
-    speed = replace(SPEED, native_row_us=native_row_us)
     parity = replace(model.parity, largest_difference=largest_difference)
-    assert replace(model, native=native, speed=speed, parity=parity).runtime is runtime
+    chosen = replace(model, native=native, prefers_native=prefers_native, parity=parity)
+    assert chosen.runtime is runtime
+
+
+def test_a_manifest_that_names_an_engine_without_its_file_is_refused(an_artifact):
+    def lying(files):
+        files["manifest.json"] = files["manifest.json"].replace(
+            b'"runtime": "onnx"', b'"runtime": "native"'
+        )
+
+    with pytest.raises(UnreadableArtifactError, match="its parity and files say onnx"):
+        read_artifact(rewritten(write_artifact(an_artifact()), lying))
+
+
+@pytest.mark.parametrize(
+    ("native_row_us", "advantage"), [(290.0, 0.263), (5.0, 2.0), (10.0, 1.414)]
+)
+def test_an_advantage_is_the_geometric_mean_of_one_rows_and_many_rows(native_row_us, advantage):
+    speed = replace(SPEED, native_row_us=native_row_us)
+    assert speed.advantage == pytest.approx(advantage, abs=1e-3)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])

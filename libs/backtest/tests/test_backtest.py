@@ -9,6 +9,7 @@ import pytest
 from millrace_backtest.backtest import NamedPolicy, Settings, backtest, report
 from millrace_backtest.errors import BacktestError
 from millrace_backtest.fits import FitStore, Trainer
+from millrace_backtest.noise import Lead, lead
 from millrace_backtest.page import page
 from millrace_backtest.policies import own_policy, policy_of
 from millrace_backtest.recording import recorded
@@ -192,3 +193,14 @@ def test_rows_of_another_pipeline_are_refused(pipeline, played):
     ]
     with pytest.raises(BacktestError, match="are refused by pipeline mill"):
         recorded(pipeline, other)
+
+
+def test_a_lead_is_told_with_its_noise(recording, fits):
+    done = _soon(recording, fits)
+    policy = report(done)["policies"][0]
+    over_frozen = lead(done, done.outcomes[0], "frozen")
+    assert over_frozen.by == pytest.approx(policy["frozen"] - policy["loop"])  # of an error
+    assert over_frozen.by > 2 * over_frozen.noise > 0
+    outcome = done.outcomes[0]
+    same = replace(outcome, answers=outcome.baselines["frozen"].answers)
+    assert lead(done, same, "frozen") == Lead(0.0, 0.0)

@@ -2,8 +2,10 @@
 
     manifest.json    what it is: format, algorithm, signatures, metrics, what was learnt, libraries, files and digests
     model.onnx       the model that answers
-    model.ubj        the same as XGBoost's own format; answers when the ONNX form was found to differ, or much slower
+    model.ubj        the same as XGBoost's own format; answers when the ONNX form was found to differ, or much slower:
+                     the manifest says which of the two answers, and holds no time, so that equal fits are equal bytes
     model.skops      the same as scikit-learn object, for inspection only
+    model.river      the same as an online learner's numbers: what the next update goes on with
     measured.onnx    the model as it was measured, before it learnt the holdout (`measured.ubj` when ONNX differs)
     examples.json    some rows with the answers that they must get
 
@@ -58,6 +60,7 @@ class NativeFormat(StrEnum):
 
     UBJ = "ubj"  # XGBoost, universal binary JSON
     SKOPS = "skops"  # scikit-learn
+    RIVER = "river"  # an online learner's state as plain numbers, JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Parity:
 class Speed:
     """How long both forms take for one row, and for `rows` rows at once: microseconds of a processor, the best of several.
 
+    Kept with the run, never in the artifact: clocks may not decide about its bytes.
     Raises UnreadableArtifactError for what no clock measures.
     """
 
@@ -110,19 +114,25 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A fitted model: `onnx` answers if parity holds and `native` isn't much faster, else `native`.
+    """A fitted model: `onnx` answers if parity holds, unless `prefers_native`: XGBoost's own form was found much faster.
 
-    `speed` is None where it was not measured: there is nothing to choose from, or nobody is to be served with it. Raises
-    UnreadableArtifactError if what answers is absent.
+    The preference is what came of measuring (`Speed`), not the measurement, which no two fits agree on. `only_onnx`: what
+    stands behind the library's own model (calibration, quantiles, an interval) stands in the ONNX form alone; `native` is the
+    model without it, and never answers. Raises UnreadableArtifactError if what answers is absent.
     """
 
     signature: Signature
     parity: Parity
     onnx: bytes | None
     native: Native | None
-    speed: Speed | None = None
+    prefers_native: bool = False
+    only_onnx: bool = False
 
     def __post_init__(self) -> None:
+        if self.only_onnx and not self.parity.holds:
+            raise UnreadableArtifactError(
+                "the model's ONNX form differs from it, and only that form is calibrated or has an interval"
+            )
         if self.runtime is Runtime.ONNX and self.onnx is None:
             raise UnreadableArtifactError("the model answers through ONNX, but has no ONNX form")
         if self.runtime is Runtime.NATIVE and (
@@ -134,11 +144,12 @@ class Model:
 
     @property
     def runtime(self) -> Runtime:
+        if self.only_onnx:
+            return Runtime.ONNX
         if not self.parity.holds:
             return Runtime.NATIVE
         is_ubj = self.native is not None and self.native.format is NativeFormat.UBJ
-        is_faster = self.speed is not None and self.speed.advantage >= NATIVE_ADVANTAGE
-        return Runtime.NATIVE if is_ubj and is_faster else Runtime.ONNX
+        return Runtime.NATIVE if is_ubj and self.prefers_native else Runtime.ONNX
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +207,7 @@ class _Entry:
     signature: Signature
     runtime: Runtime
     parity: Parity
-    speed: Speed | None = None
+    only_onnx: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,17 +306,18 @@ def _taken_model(role: str, entry: _Entry, files: dict[str, bytes]) -> Model:
         entry.parity,
         files.pop(f"{role}.onnx", None),
         natives[0] if natives else None,
-        entry.speed,
+        entry.parity.holds and entry.runtime is Runtime.NATIVE,
+        entry.only_onnx,
     )
     if model.runtime is not entry.runtime:
         raise UnreadableArtifactError(
-            f"the manifest says that {role} runs as {entry.runtime}, but its parity and speed say {model.runtime}"
+            f"the manifest says that {role} runs as {entry.runtime}, but its parity and files say {model.runtime}"
         )
     return model
 
 
 def _entry(model: Model) -> _Entry:
-    return _Entry(model.signature, model.runtime, model.parity, model.speed)
+    return _Entry(model.signature, model.runtime, model.parity, model.only_onnx)
 
 
 def _check_format(manifest: bytes) -> None:

@@ -111,13 +111,20 @@ def load_explainer(artifact: Artifact) -> Explainer:
             f"the model of {signature.pipeline} is stored as ONNX only, which does not say what it has learnt from; "
             "train again, or ask without explain"
         )
+    if signature.quantiles or native.format is NativeFormat.RIVER:
+        what = "answers quantiles" if signature.quantiles else "learns online"
+        raise UnexplainableError(
+            f"the model of {signature.pipeline} {what}, which can't be explained; ask without explain"
+        )
     explanation: _Explanation
     if native.format is NativeFormat.UBJ:
         explanation = _Boosted(native.content, signature)
     else:
         explanation = _of_sklearn(load_sklearn(native.content), signature)
     explainer = Explainer(signature, explanation)
-    _check_examples(explainer, artifact)
+    if signature.label_kind is LabelKind.REGRESSION or not artifact.model.only_onnx:
+        # else the answers are calibrated; what is explained is the model before that
+        _check_examples(explainer, artifact)
     return explainer
 
 

@@ -16,6 +16,7 @@ from millrace_kernel.pipeline import LabelKind
 
 # Far above what processors differ by (about 1e-6), far below what any wrong encoding or file gives
 EXAMPLE_TOLERANCE = 1e-4
+_MOST_ROWS = 1_024  # at once: for each of them nearest neighbours take 40 KB of memory and more
 _FATAL_ONLY = 4  # ONNX Runtime's log level: it prints to stderr what it raises anyway
 
 
@@ -26,10 +27,15 @@ class Scores:
     `values` is float64 [rows]: regression the value, binary the probability of the positive class, multiclass the index
     in `Signature.classes` of the most probable class. `probabilities` is float64 [rows, classes] in the order of
     `Signature.classes`, None for regression. A linear model can answer infinity or NaN to absurd inputs.
+    `quantiles` is float64 [rows, quantiles] in the order of `levels` (`Signature.quantiles`), `interval` float64 [rows, 2], its
+    lower and upper end: None where the signature has none.
     """
 
     values: Numbers
     probabilities: Numbers | None
+    quantiles: Numbers | None = None
+    interval: Numbers | None = None
+    levels: tuple[float, ...] = ()
 
 
 class Scorer:
@@ -54,7 +60,10 @@ class Scorer:
         return as_scores(self.signature, self._run(matrix))
 
     def for_rows(self) -> RowScorer | None:
-        """The same model for single rows, for one thread alone; None where there is no faster way than `score`."""
+        """The same model for single rows, for one thread alone; None where there is no faster way than `score`, or where an
+        answer is more than a value or probabilities."""
+        if self.signature.extras:
+            return None
         return self._run.for_rows(self.signature) if isinstance(self._run, OnnxRun) else None
 
 
@@ -70,7 +79,10 @@ class OnnxRun:
         self._source, self._answer = session.get_inputs()[0].name, session.get_outputs()[-1].name
 
     def __call__(self, matrix: Matrix, /) -> Any:  # noqa: ANN401 - onnxruntime is not typed
-        return self._session.run([self._answer], {self._source: matrix})[0]
+        if len(matrix) <= _MOST_ROWS:
+            return self._session.run([self._answer], {self._source: matrix})[0]
+        parts = (matrix[start : start + _MOST_ROWS] for start in range(0, len(matrix), _MOST_ROWS))
+        return np.concatenate([self(part) for part in parts])
 
     def for_rows(self, signature: Signature) -> RowScorer | None:
         matrix = np.full((1, signature.width), np.nan, dtype=np.float32)
@@ -108,7 +120,7 @@ def as_scores(signature: Signature, raw: Numbers) -> Scores:
     answers = answers[:, np.newaxis] if answers.ndim == 1 else answers
     match signature.label_kind:
         case LabelKind.REGRESSION:
-            return Scores(answers[:, 0], None)
+            return _of_regression(signature, answers)
         case LabelKind.BINARY:
             both = np.empty((len(answers), 2))
             both[:, 1] = answers[:, -1]
@@ -116,6 +128,26 @@ def as_scores(signature: Signature, raw: Numbers) -> Scores:
             return Scores(both[:, 1], both)
         case LabelKind.MULTICLASS:
             return Scores(np.argmax(answers, axis=1).astype(np.float64), answers)
+
+
+def _of_regression(signature: Signature, answers: Numbers) -> Scores:
+    """The value, then its quantiles, then its interval's ends."""
+    if not signature.extras:
+        return Scores(answers[:, 0], None)
+    if len(answers) and answers.shape[1] != 1 + signature.extras:
+        raise UnreadableArtifactError(
+            f"the model answers {answers.shape[1]} numbers; its signature has a value and {signature.extras} more"
+        )
+    if not len(answers):
+        answers = np.empty((0, 1 + signature.extras))
+    levels = signature.quantiles
+    return Scores(
+        answers[:, 0],
+        None,
+        answers[:, 1 : 1 + len(levels)] if levels else None,
+        None if signature.interval is None else answers[:, -2:],
+        levels,
+    )
 
 
 def scorer_of(model: Model) -> Scorer:

@@ -18,6 +18,7 @@ Matrix: TypeAlias = NDArray[np.float32]
 Numbers: TypeAlias = NDArray[np.float64]
 
 BINARY_CLASSES = ("0", "1")
+MEDIAN = 0.5
 UNKNOWN_CODE = -1.0  # ordinal: a category that the vocabulary does not have
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -34,7 +35,9 @@ class Signature:
     """The columns of a model, in the order in which vectors carry them, and what it answers.
 
     `vocabularies` has one tuple per category column. `classes` is empty for regression, ("0", "1") for binary, and the
-    texts in the order of the probabilities for multiclass. Raises InvalidSignatureError when these do not fit together.
+    texts in the order of the probabilities for multiclass. A regression may answer more than the value: `quantiles` of it,
+    growing, of which 0.5 is the value, and an `interval` that holds so large a share of the truths. Raises
+    InvalidSignatureError when these do not fit together.
     """
 
     pipeline: str
@@ -45,6 +48,8 @@ class Signature:
     encoding: Encoding
     label_kind: LabelKind
     classes: tuple[str, ...]
+    quantiles: tuple[float, ...] = ()
+    interval: float | None = None
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -64,7 +69,21 @@ class Signature:
             return "a vocabulary names a category twice"
         if not self.width:
             return "the matrix would have no column"
-        return self._problem_of_classes()
+        return self._problem_of_classes() or self._problem_of_extras()
+
+    def _problem_of_extras(self) -> str:
+        if not self.extras:
+            return ""
+        if self.label_kind is not LabelKind.REGRESSION:
+            return "only a regression has quantiles or an interval"
+        if self.interval is not None and not 0.0 < self.interval < 1.0:
+            return f"an interval holds a share between 0 and 1, not {self.interval}"
+        levels = self.quantiles
+        if any(not 0.0 < level < 1.0 for level in levels) or list(levels) != sorted(set(levels)):
+            return f"quantiles grow between 0 and 1, unlike {levels}"
+        return (
+            "" if not levels or MEDIAN in levels else "without the quantile 0.5 there is no value"
+        )
 
     def _problem_of_classes(self) -> str:
         match self.label_kind:
@@ -76,6 +95,11 @@ class Signature:
             case LabelKind.MULTICLASS:
                 fits = len(set(self.classes)) == len(self.classes) >= 2
                 return "" if fits else "a multiclass label has two different classes or more"
+
+    @property
+    def extras(self) -> int:
+        """Columns of an answer behind the value: the quantiles, then the interval's two ends."""
+        return len(self.quantiles) + (0 if self.interval is None else 2)
 
     @property
     def width(self) -> int:

@@ -100,9 +100,9 @@ class Baselines:
         """At every k-th border, k the largest that costs no less than this."""
         windows = len(self.windows.borders) - 1
         for k in range(windows, 1, -1):
-            played = self._retrained_at(range(k, windows, k))
-            if played.cpu_seconds >= cpu_seconds:
-                return played
+            borders = range(k, windows, k)
+            if self._cost((0, *borders)) >= cpu_seconds:
+                return self._retrained_at(borders)
         return self.every()
 
     def adwin(self) -> Played:
@@ -139,8 +139,11 @@ class Baselines:
         begins = [*(self.span(border) for border in chosen), stop]
         for border, begin, end in zip(chosen, begins, begins[1:], strict=False):
             answers[begin - start : end - start] = self.answers(border, begin, end)
-        cost = sum(self.result(border).cpu_seconds for border in chosen)
-        return Played(answers, len(chosen) - 1, cost)
+        return Played(answers, len(chosen) - 1, self._cost(chosen))
+
+    def _cost(self, borders: Iterable[int]) -> float:
+        """CPU seconds of the models of these borders."""
+        return sum(self.result(border).cpu_seconds for border in borders)
 
     def _trained_at(self, border: int) -> Instant:
         """Just before the border's first event, so that nothing of that event can be known."""

@@ -33,11 +33,13 @@ from millrace_training.domain.events import (
     FeaturesComputed,
     LabelObserved,
     LabelRetracted,
+    ModelPromoted,
     PipelineApplied,
     RetrainRequested,
     RetrainSkipped,
     RunOutcome,
     RunStarted,
+    RunTried,
 )
 from millrace_training.domain.retraining import NO_HISTORY, History, NextDue, Policy, policy_of
 
@@ -121,7 +123,11 @@ class Journal(training.Journal):
     @override
     def started(self, event: RunStarted) -> None: ...
     @override
+    def tried(self, event: RunTried) -> None: ...
+    @override
     def ended(self, outcome: RunOutcome) -> None: ...
+    @override
+    def promoted(self, event: ModelPromoted) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

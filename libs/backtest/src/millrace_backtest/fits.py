@@ -23,9 +23,10 @@ from millrace_backtest.errors import BacktestError
 from millrace_backtest.recording import Recording
 from millrace_kernel.pipeline import LabelKind, Pipeline, Trigger
 from millrace_kernel.time import SECOND, Instant
-from millrace_training.adapters.fitting.export import libraries
+from millrace_training.adapters.fitting.environment import environment
 from millrace_training.adapters.fitting.fit import fit_candidates
 from millrace_training.adapters.fitting.job import FitError, FitJob, FitResult
+from millrace_training.adapters.fitting.options import options_of
 from millrace_training.domain.datasets import LabelColumns, VectorColumns, labelled_rows
 from millrace_training.domain.updates import rows_for
 
@@ -164,15 +165,19 @@ def _job(pipeline: Pipeline, dataset: Path) -> FitJob:
         timeout_seconds=model.timeout / SECOND,
         seed=model.seed,
         threads=1,
-        primary_metric=next((gate.metric for gate in pipeline.gates), None),
+        primary_metric=pipeline.primary_metric,
+        gates=pipeline.gates,
+        unlearnt=pipeline.unlearnt,
+        options=options_of(model),
+        label_delay_us=pipeline.label.delay,
     )
 
 
 def _digest(job: FitJob, content: bytes) -> str:
-    """Of everything that the result is a function of."""
+    """Of everything that the result is a function of, the fitting code's sources and the libraries among it."""
     champion = "" if job.champion is None else hashlib.sha256(job.champion).hexdigest()
     named = replace(job, dataset=Path("dataset"), champion=None)
-    parts = (str(_FORMAT), repr(named), champion, repr(sorted(libraries().items())))
+    parts = (str(_FORMAT), repr(named), champion, repr(environment()))
     digest = hashlib.sha256(content)
     for part in parts:
         digest.update(b"\0" + part.encode())

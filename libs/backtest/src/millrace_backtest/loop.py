@@ -292,7 +292,7 @@ class Loop:
                 self._note(run.run_id, ended=at)
             return
         candidate = _candidate(result, self._compared[run.run_id], self.costs)
-        finished = of_training.RunFinished(run, _dataset(run, result), candidate, ())
+        finished = of_training.RunFinished(run, _dataset(run, result), candidate)
         self._note(run.run_id, ended=at)
         for said in training.on_run_finished(finished, self._training):
             if isinstance(said, of_training.TrainingFailed):
@@ -376,6 +376,7 @@ def _candidate(result: FitResult, compared_with: int, costs: Costs) -> of_traini
         fit_seconds=costs.latency / SECOND,
         cpu_seconds=costs.cpu_seconds,
         notes=result.notes,
+        evidence=result.evidence,
     )
 
 

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from sklearn.metrics import f1_score
 
 from millrace_backtest.answering import Answers
 from millrace_backtest.errors import BacktestError
 from millrace_kernel.pipeline import LabelKind, Pipeline
+from millrace_training.adapters.fitting.ranking import average_precision, roc_auc
 
 Truths = Answers  # as answers are: numbers, or classes
 LOWER_IS_BETTER = frozenset({"mae", "rmse", "log_loss"})
@@ -97,7 +98,7 @@ def _ranked(measure: Callable[..., float]) -> Measure:
         happened = truths >= 0.5
         if happened.all() or not happened.any():
             return float("nan")
-        return float(measure(happened, answers))
+        return float(measure(happened.astype(np.float64), answers))
 
     return of
 
@@ -117,8 +118,8 @@ MEASURES: Mapping[LabelKind, Mapping[str, Measure]] = {
     LabelKind.BINARY: {
         "accuracy": _hits,
         "log_loss": _log_loss,
-        "roc_auc": _ranked(roc_auc_score),
-        "average_precision": _ranked(average_precision_score),
+        "roc_auc": _ranked(roc_auc),
+        "average_precision": _ranked(average_precision),
     },
     LabelKind.MULTICLASS: {"accuracy": _same, "macro_f1": _macro_f1},
 }

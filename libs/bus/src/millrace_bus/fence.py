@@ -91,12 +91,16 @@ def _note_of(message: Message) -> bytes:
 
 
 def _is_new(mark: Mark, known: bytes | None) -> bool:
-    if mark.is_replay:
+    source, sequence, is_replay = mark
+    if is_replay:
         return known == REJECTED
     if known is None:
-        _refuse_bad_name(mark.source)
-    _refuse_broken(mark.sequence, known)
-    return known is None or mark.sequence > known
+        _refuse_bad_name(source)
+        _refuse_broken(sequence, known)
+        return True
+    if not _follows_on(sequence, known):
+        _refuse_broken(sequence, known)
+    return sequence > known
 
 
 def _refuse_bad_name(source: bytes) -> None:
@@ -115,8 +119,6 @@ def _is_name(source: bytes) -> bool:
 
 def _refuse_broken(sequence: bytes, known: bytes | None) -> None:
     """One absurd sequence must not shut its source out for ever: it has to look like the one before it, and be near it."""
-    if known is not None and _follows_on(sequence, known):
-        return
     if len(sequence) > LONGEST_SEQUENCE or _SEQUENCE(sequence) is None:
         said = sequence[:LONGEST_SEQUENCE].decode("ascii", "backslashreplace")
         raise UncountableError(

@@ -21,12 +21,13 @@ class Outputs:
         self.source = source
         self._source_header = ("ce_source", source.encode())
         self._wire = wire
+        self._encoder_of = wire.encoder_of
         self._tracing = tracing
         self._ids: dict[tuple[str, int], DerivedIds] = {}
 
     def record(self, event: object, cause: Origin, sequence: bytes | None, index: int) -> Outgoing:
         """The record of one output. `index` counts the outputs of the same cause: it makes the derived id unique."""
-        encoder = self._wire.encoder(event)
+        encoder = self._encoder_of(type(event)) or self._wire.encoder(event)
         cause_id = cause.id_bytes
         event_id = (
             self._derived(encoder.type, index).of(cause_id)

@@ -7,7 +7,7 @@ from typing import Any
 
 from millrace_bus.broker import TopicPartition
 from millrace_bus.dead_letters import Brake, dead_letter
-from millrace_bus.fence import REJECTED, has_seen, is_for, note
+from millrace_bus.fence import REJECTED, REPLAY_FOR, has_seen, is_for, note
 from millrace_bus.outputs import Outputs
 from millrace_bus.store import PartitionStore, State
 from millrace_contracts.cloudevents import sequence
@@ -158,33 +158,42 @@ class Partition:
 
     def _messages(self, records: Sequence[Record], step: Step) -> list[Message]:
         """What is new among the records, and for this service. What can't be read or counted becomes dead letters."""
-        messages, is_raw = [], not self._reader.wire.is_counted
+        messages, reader, position = [], self._reader, self.position
+        is_counted, decode, is_raw = (
+            reader.wire.is_counted,
+            reader.wire.decode,
+            not reader.wire.is_counted,
+        )
         for record in records:
-            if record.offset < self.position:
+            if record.offset < position:
                 continue
             message = Message(record, is_raw)
             try:
-                if self._is_wanted(message, step):
+                if is_counted and not self._counts(message, step):
+                    continue
+                if "traceparent" in message.headers:
+                    self._begin_span(message, step)
+                if decode(message):
                     messages.append(message)
             except PermanentError as error:
-                if self._reader.wire.understands(message):
+                if reader.wire.understands(message):
                     step.rejected[record.offset] = error
-                    step.outgoing.append(dead_letter(message, error, self._reader.name))
+                    step.outgoing.append(dead_letter(message, error, reader.name))
         return messages
 
-    def _is_wanted(self, message: Message, step: Step) -> bool:
-        """Whether a message is new and for this service; then its event is decoded and its span begun."""
-        reader, headers = self._reader, message.headers
-        if reader.wire.is_counted:
-            if not is_for(headers, reader.name):
-                return False
-            if self._seen(message, step.fences):
-                step.fenced += 1
-                return False
-        if "traceparent" in headers and (span := reader.tracing.process(message)):
+    def _counts(self, message: Message, step: Step) -> bool:
+        """Whether a message is for this service, and new."""
+        if REPLAY_FOR in message.headers and not is_for(message.headers, self._reader.name):
+            return False
+        if self._seen(message, step.fences):
+            step.fenced += 1
+            return False
+        return True
+
+    def _begin_span(self, message: Message, step: Step) -> None:
+        if span := self._reader.tracing.process(message):
             message.traceparent = write_traceparent(span.get_span_context())
             step.spans.append(span)
-        return reader.wire.decode(message)
 
     def _seen(self, message: Message, fences: dict[bytes, bytes]) -> bool:
         """The fence: drop what is not newer than the newest of its source."""

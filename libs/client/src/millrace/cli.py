@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from millrace.commands import backtest, dlq, doctor, pipelines, replay, stack, topics
+from millrace.commands import backtest, dlq, doctor, pipelines, replay, reproduce, stack, topics
 from millrace.errors import ClientError, UsageError
 from millrace.output import errors
 
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (stack, doctor, pipelines, replay, topics, dlq, backtest):
+for group in (stack, doctor, pipelines, replay, topics, dlq, backtest, reproduce):
     group.add_to(app)
 
 

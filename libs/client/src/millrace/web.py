@@ -17,6 +17,11 @@ def get(settings: Settings, service: str, path: str) -> Any:  # noqa: ANN401  wh
     return _ask(settings, service, "GET", path)
 
 
+def get_text(settings: Settings, service: str, path: str, media_type: str) -> str:
+    """The text at a path, in this form. Raises ClientError when the service is away or refuses."""
+    return _answered(settings, service, "GET", path, headers={"accept": media_type}).text
+
+
 def get_if_there(settings: Settings, service: str, path: str) -> Any:  # noqa: ANN401  whatever the service answers
     """The JSON at a path; None when the service is away or has nothing there."""
     try:
@@ -40,6 +45,18 @@ def _ask(
     content: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Any:  # noqa: ANN401  whatever the service answers
+    return _answered(settings, service, method, path, content=content, headers=headers).json()
+
+
+def _answered(
+    settings: Settings,
+    service: str,
+    method: str,
+    path: str,
+    *,
+    content: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> httpx2.Response:
     url = settings.urls[service]
     try:
         answer = httpx2.request(
@@ -52,7 +69,7 @@ def _ask(
         ) from error
     if answer.status_code >= HTTPStatus.BAD_REQUEST:
         raise ClientError(f"{service} refuses: {_detail(answer)}")
-    return answer.json()
+    return answer
 
 
 def _detail(answer: httpx2.Response) -> str:

@@ -21,13 +21,19 @@ CONTENT_TYPE: Header = ("content-type", PROTOBUF)
 
 def sequence(offset: int, index: int) -> bytes:
     """The sequence of the index-th output of the input at this offset: fixed width, so bytes sort as numbers do."""
-    return b"%016d.%05d" % (offset, index)
+    return b"%016d.%05d" % (offset, index) if index else b"%016d.00000" % offset
 
 
 def time_header(at: Instant) -> bytes:
     """`millrace_kernel.time.rfc3339` as a header. Times come close together: each second's text is made once."""
     seconds, microseconds = divmod(at, _SECOND)
     return b"%b%06dZ" % (_to_the_second(seconds), microseconds)
+
+
+@lru_cache(maxsize=4_096)
+def shared_time_header(at: Instant) -> bytes:
+    """The same, remembered: for times that many events have in common, such as a batch's milliseconds."""
+    return time_header(at)
 
 
 @lru_cache(maxsize=4_096)

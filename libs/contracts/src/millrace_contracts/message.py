@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 from typing_extensions import override
 
-from millrace_contracts.cloudevents import time_header
+from millrace_contracts.cloudevents import shared_time_header, time_header
 from millrace_kernel.time import Instant, parse_rfc3339
 
 
@@ -154,7 +154,7 @@ class Message:
     def recorded_bytes(self) -> bytes:
         """`recorded_at` as a header: the one that came, unread, or the record's time."""
         header = None if self.is_raw else self.headers.get("ce_recordedtime")
-        return header or time_header(self.recorded_at)
+        return header or shared_time_header(self.recorded_at)
 
     @property
     def recorded_at(self) -> Instant:

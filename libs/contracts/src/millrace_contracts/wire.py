@@ -59,6 +59,8 @@ class WireTable:
     def __init__(self, decoders: Mapping[str, Decode], encoders: Iterable[Encoder] = ()) -> None:
         self._decoders = {type_name.encode(): decode for type_name, decode in decoders.items()}
         self._encoders = {encoder.event: encoder for encoder in encoders}
+        self.encoder_of = self._encoders.get
+        """The encoder of a class, or None: for whoever asks for each event."""
         for type_name in decoders:
             catalogue().topic_of(type_name)  # a typo must fail at start, not be skipped for ever
 

@@ -59,6 +59,9 @@ class Trigger(StrEnum):
 
 
 _NO_TIME, _LATENCY = Duration(0), Duration(100 * MILLISECOND)
+Scalar = bool | int | float | str | None
+CALIBRATIONS = ("isotonic", "platt")
+MEDIAN = 0.5
 LABEL = "label"  # what an aggregate's `of` says for the label itself
 
 
@@ -95,6 +98,7 @@ class Feature:
     function: AggregateFunction | None = None
     of: str | None = None  # a field's name or LABEL; None for `count`
     window: Duration | None = None  # None only for `last`: the newest ever seen
+    learn: bool = True  # False: stored and told apart by, but no model looks at it
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,11 @@ class Label:
     maturity: Duration  # how long until it is no longer corrected
     topic: str | None  # a topic of labels alone; None: labels come in the source topic or over HTTP
     positive: str | None  # binary only: the text that means 1; None: true/false or 1/0
+
+
+def is_import_path(candidate: str) -> bool:
+    """Whether it names a class by where it is, e.g. sklearn.ensemble.ExtraTreesRegressor, and not a kind of model."""
+    return "." in candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +128,81 @@ class Model:
     trials: int
     timeout: Duration
     seed: int
+    balance: bool = False  # classes: rare ones weigh as much as frequent ones
+    calibration: str | None = None  # classes: one of CALIBRATIONS
+    quantiles: tuple[float, ...] = ()  # regression: growing, MEDIAN among them
+    interval: float | None = None  # regression: the share of truths that it holds
+    # of candidates given by import path: what they are made with
+    parameters: tuple[tuple[str, tuple[tuple[str, Scalar], ...]], ...] = ()
+
+
+class Fairness(StrEnum):
+    """How differently groups are treated, of a binary label whose 1 is what one hopes for."""
+
+    # the largest share of a group that is answered 1, less the smallest
+    DEMOGRAPHIC_PARITY = "demographic_parity"
+    # the same among those of whom 1 is true (Hardt, Price and Srebro 2016)
+    EQUAL_OPPORTUNITY = "equal_opportunity"
+    # the smallest share of a group that is answered 1, divided by the largest: the four-fifths rule bounds it by 0.8
+    DISPARATE_IMPACT = "disparate_impact"
+
+
+# What a run measures of a candidate beside how good its answers are, and only where a gate names it
+CHECKS = (
+    "overfit",
+    "noise_drop",
+    "missing_drop",
+    "leak",
+    "latency_us",
+    "artifact_bytes",
+    "calibration_error",
+)
+SCHEMA = "schema"
+LOWER_IS_BETTER = frozenset({"mae", "rmse", "log_loss"})
+CHAMPION, BASELINE = "champion", "baseline"
+
+
+class GateKind(StrEnum):
+    """What kind of check a gate is."""
+
+    BOUND = "bound"  # of a metric over the holdout
+    BETTER = "better"  # than the champion or the naive baseline, with confidence
+    SLICE = "slice"  # a bound that the worst slice must keep
+    FAIRNESS = "fairness"  # a bound on how differently groups are treated
+    SCHEMA = (
+        "schema"  # the candidate eats what the pipeline computes, and answers what its label is
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A check that a candidate must pass: a bound on a metric, or better than the champion with confidence."""
+    """A check that a candidate must pass. `metric` is a metric, one of CHECKS, a Fairness or SCHEMA.
+
+    `by` names the column of the vector that parts the rows into slices or groups; those of fewer than `rows` rows don't count.
+    """
 
     metric: str
     max: float | None = None
     min: float | None = None
     better_than: str | None = None
     confidence: float | None = None
+    by: str | None = None
+    rows: int = 0
+
+    @property
+    def kind(self) -> GateKind:
+        if self.metric == SCHEMA:
+            return GateKind.SCHEMA
+        if self.better_than is not None:
+            return GateKind.BETTER
+        if self.by is None:
+            return GateKind.BOUND
+        return GateKind.FAIRNESS if self.metric in list(Fairness) else GateKind.SLICE
+
+    @property
+    def names_score(self) -> bool:
+        """Whether its metric says how good answers are."""
+        return self.metric not in (*CHECKS, *Fairness, SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +295,16 @@ class Pipeline:
     def text_fields(self) -> tuple[Field, ...]:
         """The fields an accepted event carries as texts, in order: string and category."""
         return tuple(field for field in self.fields if field.is_text)
+
+    @property
+    def unlearnt(self) -> tuple[str, ...]:
+        """The features that no model looks at."""
+        return tuple(feature.name for feature in self.features if not feature.learn)
+
+    @property
+    def primary_metric(self) -> str | None:
+        """The metric that counts most: the first that the gates name; None: the label kind's own."""
+        return next((gate.metric for gate in self.gates if gate.names_score), None)
 
     @property
     def aggregates_labels(self) -> bool:

@@ -96,12 +96,12 @@ class Tracing:
         self, rule: Trace, parent: str | None, event_type: str, topic: str, event_id: str
     ) -> str | None:
         """The `traceparent` that an output carries; a `send` span when it is sampled, None when it is not."""
+        if self._tracer is None:  # whatever came goes on
+            return parent
         if parent is None and rule is Trace.FOLLOW:
             return None
         if rule is Trace.ENTRY and parent is None and not self._chosen(event_id):
             return None
-        if self._tracer is None:
-            return parent
         sender = read_traceparent(parent) if parent else None
         starts_own = rule is Trace.ROOT or sender is None
         span = self._tracer.start_span(

@@ -1,11 +1,15 @@
 """A whole stack of its own, driven as a user would: by the `millrace` command, in another process."""
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from millrace_local.ports import free_ports
 
 PROGRAMS = (
     "KAFKA",
@@ -15,6 +19,7 @@ PROGRAMS = (
     "INGESTION",
     "FEATURES",
     "SERVING",
+    "SERVING_GRPC",
     "TRAINING",
     "MONITORING",
 )
@@ -68,3 +73,29 @@ class Stack:
             for path in sorted(folder.glob("*.log"))
         ]
         return "\n".join(tails)
+
+
+@contextmanager
+def own_stack(home: Path, settings: Mapping[str, str]) -> Iterator[Stack]:
+    """Real Kafka, Zipkin and six processes on free ports, in a folder that goes away; `settings` are for all of them."""
+    ports = {
+        f"{name}_PORT": str(port)
+        for name, port in zip(PROGRAMS, free_ports(len(PROGRAMS)), strict=True)
+    }
+    kept = {
+        name: value
+        for name, value in os.environ.items()  # noqa: TID251  what a user's shell would hand on
+        if name in ("PATH", "HOME", "LANG", "JAVA_HOME", "MILLRACE_JARS")
+    }
+    stack = Stack(home, kept | ports | {"MILLRACE_HOME": str(home)} | dict(settings))
+    try:
+        stack.millrace("up", "--detach", "--timeout", 400, timeout=420)
+        yield stack
+    finally:
+        subprocess.run(
+            [str(MILLRACE), "down"],
+            env=stack.environment,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )

@@ -1,7 +1,6 @@
 """What follows from an event or a label, given what is known of the event id."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
@@ -57,7 +56,7 @@ def test_an_event_is_accepted_once():
 
 
 def test_a_duplicate_that_says_something_else_is_still_a_duplicate():
-    other = ValidEvent(replace(ACCEPTED, event_time=7, entity="s8"), None, 5_000)
+    other = ValidEvent(ACCEPTED._replace(event_time=7, entity="s8"), None, 5_000)
 
     assert told([EVENT, other]) == [ACCEPTED]
 

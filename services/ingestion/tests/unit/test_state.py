@@ -7,7 +7,7 @@ from millrace_ingestion.domain.ledger import Happened, Known
 codec = KnownCodec()
 happened = st.builds(Happened, st.integers(0, 2**62), st.text(max_size=8))
 labels = st.none() | st.floats(allow_nan=False) | st.text(max_size=8)
-knowns = st.builds(Known, st.none() | happened, labels) | st.builds(
+knowns = st.builds(Known, st.none() | happened, labels, st.just(False)) | st.builds(
     Known, st.none() | happened, st.none(), st.just(True)
 )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from millrace_artifacts.keys import TrustedKeys
+from millrace_artifacts.store import ObjectStore
 from millrace_bus.broker import Broker
 from millrace_bus.sql import Database
 from millrace_bus.unit import SqlHandler, inject
@@ -12,6 +13,7 @@ from millrace_contracts.wire import WireTable
 from millrace_kernel.clock import SystemClock
 from millrace_kernel.time import Clock
 from millrace_registry.adapters import migrations
+from millrace_registry.adapters.cards import StoredCards
 from millrace_registry.adapters.commands import BusCommands
 from millrace_registry.adapters.seals import SignedSeals
 from millrace_registry.adapters.sql import SqlPipelines, SqlVersions
@@ -19,7 +21,7 @@ from millrace_registry.adapters.views import SqlViews
 from millrace_registry.adapters.wire import WIRE
 from millrace_registry.application import handlers
 from millrace_registry.application.ports import Seals
-from millrace_registry.application.views import Views
+from millrace_registry.application.views import Cards, Views
 from millrace_registry.domain.events import (
     ApplyPipeline,
     ApprovePromotion,
@@ -65,6 +67,7 @@ class Parts:
     wire: WireTable
     handlers: Mapping[type, SqlHandler]
     views: Views
+    cards: Cards
     commands: BusCommands
     chance: Callable[[], float]
     tracing: Tracing
@@ -91,6 +94,7 @@ def assemble(
         wire=WIRE,
         handlers=handlers_with(SignedSeals(TrustedKeys(settings.trusted_keys))),
         views=SqlViews(database),
+        cards=StoredCards(ObjectStore(settings.objects)),
         commands=BusCommands(broker, traces),
         chance=chance,
         tracing=traces,

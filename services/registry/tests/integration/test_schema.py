@@ -33,7 +33,7 @@ def test_migrating_again_changes_nothing(database):
 
     with database.reading() as connection:
         assert (
-            connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0003"
+            connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0004"
         )
 
 

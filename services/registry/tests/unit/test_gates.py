@@ -1,6 +1,7 @@
 """What a candidate must prove, and the words in which it is told."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -11,9 +12,13 @@ AT_MOST = Gate("mae", max=100)
 BETTER = Gate("mae", better_than="champion", confidence=0.9)
 
 
-def verdict(gate, training, champion=0):
-    (only,) = judge([gate], training, champion)
-    return only
+@pytest.fixture
+def verdict(file):
+    def of(gate, training, champion=0):
+        (only,) = judge(replace(file(), gates=(gate,)), training, champion)
+        return only
+
+    return of
 
 
 @pytest.mark.parametrize(
@@ -33,26 +38,26 @@ def test_a_gate_in_words(gate, words):
 @pytest.mark.parametrize(
     ("mae", "passes"), [(99.9, True), (100.0, True), (100.1, False), (math.nan, False)]
 )
-def test_a_bound_belongs_to_what_passes(training, mae, passes):
+def test_a_bound_belongs_to_what_passes(verdict, training, mae, passes):
     assert verdict(AT_MOST, training(metrics={"mae": mae})).passed is passes
 
 
 @pytest.mark.parametrize(("r2", "passes"), [(0.5, True), (0.4, False)])
-def test_a_lower_bound(training, r2, passes):
+def test_a_lower_bound(verdict, training, r2, passes):
     assert verdict(Gate("r2", min=0.5), training(metrics={"r2": r2})).passed is passes
 
 
-def test_the_evidence_has_the_numbers(training):
+def test_the_evidence_has_the_numbers(verdict, training):
     assert (
         verdict(AT_MOST, training(metrics={"mae": 113.25})).evidence == "mae is 113.25 on 100 rows"
     )
 
 
-def test_a_metric_that_was_not_measured_fails(training):
+def test_a_metric_that_was_not_measured_fails(verdict, training):
     assert "measured no mae" in verdict(AT_MOST, training(metrics={"rmse": 1.0})).evidence
 
 
-def test_without_a_champion_there_is_nothing_to_be_better_than(training):
+def test_without_a_champion_there_is_nothing_to_be_better_than(verdict, training):
     assert verdict(BETTER, training(), champion=0).passed
 
 
@@ -67,7 +72,7 @@ def compared(training, **changes):
     )
 
 
-def test_better_with_confidence_passes_and_says_how_sure(training):
+def test_better_with_confidence_passes_and_says_how_sure(verdict, training):
     told = verdict(BETTER, compared(training), champion=3)
 
     assert told.passed
@@ -86,11 +91,11 @@ def test_better_with_confidence_passes_and_says_how_sure(training):
         {"champion_metrics": {}},
     ],
 )
-def test_better_needs_the_confidence_and_the_metric(training, changes):
+def test_better_needs_the_confidence_and_the_metric(verdict, training, changes):
     assert not verdict(BETTER, compared(training, **changes), champion=3).passed
 
 
-def test_a_metric_that_should_be_high_is_compared_the_other_way(training):
+def test_a_metric_that_should_be_high_is_compared_the_other_way(verdict, training):
     gate = Gate("r2", better_than="champion", confidence=0.9)
     better = compared(training, metrics={"r2": 0.9}, champion_metrics={"r2": 0.8})
     worse = compared(training, metrics={"r2": 0.8}, champion_metrics={"r2": 0.9})
@@ -102,7 +107,9 @@ def test_a_metric_that_should_be_high_is_compared_the_other_way(training):
 @pytest.mark.parametrize(
     ("compared_with", "words"), [(2, "compared with version 2"), (0, "compared with none")]
 )
-def test_a_comparison_with_who_no_longer_answers_proves_nothing(training, compared_with, words):
+def test_a_comparison_with_who_no_longer_answers_proves_nothing(
+    verdict, training, compared_with, words
+):
     told = verdict(
         BETTER,
         compared(training, champion_version=compared_with, better_probability=1.0),

@@ -3,6 +3,7 @@
 from millrace_service.process import Service, run
 from millrace_serving.bootstrap import NAME, assemble
 from millrace_serving.entrypoints.grpc_server import GrpcServer
+from millrace_serving.entrypoints.hot_protocol import hot_protocol
 from millrace_serving.entrypoints.http import app
 from millrace_serving.entrypoints.worker import components
 from millrace_serving.settings import Settings
@@ -22,7 +23,8 @@ def main() -> None:
             components=components(parts),
             tracing=parts.tracing,
         )
-        service.app = app(parts, service.is_ready)
+        hot_path = app(parts, service.is_ready)
+        service.app, service.http_protocol = hot_path, hot_protocol(hot_path.at_once)
         server = GrpcServer(parts, service.is_ready, service.components)
         service.components = (*service.components, server)
         return service

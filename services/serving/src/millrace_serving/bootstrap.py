@@ -23,6 +23,7 @@ from millrace_serving.adapters.explainer import ExplainerPool
 from millrace_serving.adapters.online_store import OnlineStore
 from millrace_serving.adapters.publisher import BusPublisher
 from millrace_serving.adapters.spill import Spill
+from millrace_serving.adapters.tried import Tried
 from millrace_serving.adapters.wire import TRIALS, WIRE, TrialVectors
 from millrace_serving.application.challengers import Challengers
 from millrace_serving.application.completion import Completion
@@ -84,7 +85,7 @@ def assemble(
     announcer = Announcer(broker, WIRE, clock, instance=instance, chance=chance)
     statistics = Statistics(clock, time.perf_counter_ns)
     vault = Vault(ObjectStore(settings.objects), TrustedKeys(settings.trusted_keys))
-    engine = ArtifactEngine(vault)
+    engine = ArtifactEngine(vault, Tried(settings.state_directory / "tried-models.txt"))
     routing = Routing(deployments, instance, announcer.tell, time.perf_counter)
     publisher = BusPublisher(
         broker,
@@ -130,7 +131,7 @@ def assemble(
         ),
         announcer=announcer,
         routing=routing,
-        challengers=Challengers(routing, engine),
+        challengers=Challengers(routing, engine, deployments),
         publisher=publisher,
         inference=inference,
         plans=Plans(

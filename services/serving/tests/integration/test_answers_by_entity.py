@@ -1,5 +1,9 @@
-"""Answers by entity and explained answers, over HTTP and gRPC's common way, with real models and the real store."""
+"""Answers by entity and explained answers, over HTTP and gRPC, with real models and the real store."""
 
+import json
+from contextlib import asynccontextmanager
+
+import grpc
 import numpy as np
 import pytest
 import xgboost
@@ -19,7 +23,9 @@ from millrace_contracts.pipeline_file import read_pipeline
 from millrace_kernel.pipeline import LabelKind
 from millrace_kernel.time import Instant, rfc3339
 from millrace_proto.v1.features_pb2 import FeaturesComputed
-from millrace_testkit.eventually import eventually
+from millrace_serving.entrypoints.grpc_server import SERVICE, GrpcServer
+from millrace_testkit.eventually import eventually, running
+from open_inference_proto import open_inference_pb2 as protocol
 
 NOON = Instant(1_764_000_000_000_000)
 HOUR = 3_600_000_000
@@ -210,3 +216,89 @@ async def test_a_model_that_is_stored_as_onnx_only_is_not_explained_and_one_that
     assert int(busy.headers["retry-after"]) > 0
     assert plain.status_code == 200
     assert predictions[0].event_id == plain.json()["id"]  # what was not answered is not written
+
+
+def over_grpc(entities, explain, **more):
+    """The entities, as a typed gRPC request."""
+    station = {
+        "name": "station", "datatype": "BYTES", "shape": [len(entities)],
+        "contents": {"bytes_contents": [entity.encode() for entity in entities]},
+    }  # fmt: skip
+    return protocol.ModelInferRequest(
+        model_name="bikes", inputs=[station], parameters={"explain": explain}, **more
+    )
+
+
+@asynccontextmanager
+async def model_infer(parts):
+    """Calls ModelInfer over a real connection."""
+    server = GrpcServer(parts, lambda: True, port=0)
+    async with running(server):
+        await server.ready.wait()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            yield channel.unary_unary(
+                f"/{SERVICE}/ModelInfer",
+                request_serializer=protocol.ModelInferRequest.SerializeToString,
+                response_deserializer=protocol.ModelInferResponse.FromString,
+            )
+
+
+async def test_an_answer_over_grpc_is_explained_in_the_same_words(bed, boosted):
+    await vector(bed, "s1")
+    await bed.promote(1, epoch=1, stored=bed.stored(1, boosted[1]))
+    wanted = {"bool_param": True}
+    async with (
+        bed.serving(instance(bed)) as parts, bed.client(parts) as client, model_infer(parts) as infer,
+    ):  # fmt: skip
+        await current(parts)
+        await bed.deployed(1)
+        http = await client.post(
+            INFER,
+            json={
+                "inputs": [tensor("station", ["s1", "s2"], "BYTES")],
+                "parameters": {"explain": True},
+            },
+        )
+        answer = await infer(over_grpc(["s1", "s2"], wanted, id="g1"))
+        plain = await infer(over_grpc(["s1", "s2"], {"bool_param": False}, id="g2"))
+        with pytest.raises(grpc.aio.AioRpcError) as strange:
+            await infer(over_grpc(["s1"], {"string_param": "yes"}))
+        with pytest.raises(grpc.aio.AioRpcError) as many:
+            await infer(over_grpc(["s1"] * 101, wanted))
+        predictions = await bed.answered(7)  # the stream's own, and what was answered: 2, 2 and 2
+
+    said, over_http = answer.parameters, http.json()
+    why = json.loads(said["explanation"].string_param)
+    assert why == over_http["parameters"]["explanation"]
+    assert json.loads(said["freshness"].string_param) == over_http["parameters"]["freshness"]
+    assert [*answer.outputs[0].contents.fp64_contents] == over_http["outputs"][0]["data"]
+    sums = why["base"] + np.sum(list(why["contributions"].values()), axis=0)
+    np.testing.assert_allclose(sums, over_http["outputs"][0]["data"], rtol=1e-5)
+    assert "explanation" not in plain.parameters
+    assert plain.outputs == answer.outputs
+    assert strange.value.code() is many.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "at most 100 rows" in many.value.details()
+    assert {"g1/0", "g1/1", "g2/0", "g2/1"} <= {one.event_id for one in predictions}
+
+
+async def test_over_grpc_what_is_not_explained_is_refused_and_not_written(
+    bed, make_artifact, monkeypatch
+):
+    await bed.promote(1, epoch=1, stored=bed.stored(1, make_artifact(bed.pipeline, 1)))
+    async with bed.serving(instance(bed)) as parts, model_infer(parts) as infer:
+        await current(parts)
+        await bed.deployed(1)
+        wanted = {"bool_param": True}
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await infer(over_grpc(["s1"], wanted))
+        monkeypatch.setattr(parts.explainer, "_most", 0)
+        with pytest.raises(grpc.aio.AioRpcError) as busy:
+            await infer(over_grpc(["s1"], wanted))
+        plain = await infer(over_grpc(["s1"], {"bool_param": False}, id="g1"))
+        predictions = await bed.answered(1)
+
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "ONNX only" in refused.value.details()
+    assert busy.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert plain.id == "g1"
+    assert [one.event_id for one in predictions] == ["g1"]

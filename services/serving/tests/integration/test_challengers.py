@@ -5,12 +5,14 @@ import logging
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from millrace_kernel.errors import TransientError
 from millrace_kernel.time import Instant
 from millrace_proto.v1.deployments_pb2 import DeploymentFailed
 from millrace_proto.v1.predictions_pb2 import PredictionRole
+from millrace_serving.domain.answers import Scores
 from millrace_serving.domain.canary import part_of
 from millrace_serving.entrypoints import shadows
 from millrace_testkit.eventually import eventually
@@ -186,26 +188,30 @@ async def test_a_rejected_canary_answers_nobody_from_then_on(bed):
 
 
 class Broken:
-    """A model that answers a few rows, then never again."""
+    """A model that answers a few rows, then never again; or `twice`."""
 
-    def __init__(self, model):
+    def __init__(self, model, *, twice=False):
         self._model = model
         self.is_broken = False
+        self._twice = twice
 
     def __getattr__(self, name):
         return getattr(self._model, name)
 
     def score(self, rows):
-        if self.is_broken:
-            raise RuntimeError("the library has lost its mind")
-        return self._model.score(rows)
+        scores = self._model.score(rows)
+        if not self.is_broken:
+            return scores
+        if self._twice:
+            return Scores(np.concatenate([scores.values, scores.values]))
+        raise RuntimeError("the library has lost its mind")
 
 
-async def broken_canary(parts, bed):
+async def broken_canary(parts, bed, **how):
     """Puts a model that can break in the challenger's place."""
     await running_trial(parts, bed)
     running = parts.routing.running(bed.pipeline.name)
-    model = Broken(running.deployment.model)
+    model = Broken(running.deployment.model, **how)
     parts.routing.deploy(running.trial, replace(running.deployment, model=model))
     return model
 
@@ -364,11 +370,12 @@ async def test_requests_are_shared_out_by_their_entity_or_else_their_id(bed):
         assert named.json()["model_version"] == "1"
 
 
-async def test_a_request_whose_challenger_breaks_is_answered_by_the_champion(bed):
+@pytest.mark.parametrize("twice", [False, True], ids=["raises", "answers twice"])
+async def test_a_request_whose_challenger_breaks_is_answered_by_the_champion(bed, twice):
     await bed.promote(1, 1)
     await bed.challenge(2, share=1.0)
     async with bed.serving() as parts, bed.client(parts) as client:
-        model = await broken_canary(parts, bed)
+        model = await broken_canary(parts, bed, twice=twice)
         before = await ask(client, request(id="a"))
         model.is_broken = True
         after = [await ask(client, request(id="a")) for _ in range(3)]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from millrace_artifacts.artifact import (
     Model,
@@ -19,7 +20,9 @@ from millrace_artifacts.seal import Statement, Vault, sealed
 from millrace_artifacts.store import ObjectStore
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_kernel.pipeline import LabelKind
+from millrace_serving.adapters import tried as tried_models
 from millrace_serving.adapters.engine import ArtifactEngine
+from millrace_serving.adapters.tried import Tried
 from millrace_serving.domain.answers import answers
 from millrace_serving.domain.columns import Columns, Rows
 
@@ -41,8 +44,13 @@ class RealHarness:
         self.key = local_key(folder / "keys")
         self.trusted = folder / "keys" / "trusted"
         keys = TrustedKeys([self.trusted])
-        self.engine = ArtifactEngine(Vault(self.store, keys))
+        self.vault, self.file = Vault(self.store, keys), folder / "tried-models.txt"
+        self.engine = self.restarted()
         self.pipeline, self._artifact, self._champion = pipeline, artifact, champion
+
+    def restarted(self, by: str = "") -> ArtifactEngine:
+        """What an instance begins with that has the same disk."""
+        return ArtifactEngine(self.vault, Tried(self.file, by))
 
     def champion(self, version: int, content: bytes | None = None):
         stored = self.store.put(
@@ -193,6 +201,12 @@ def test_whatever_a_model_library_raises_is_told_as_a_permanent_error(real, monk
         real.engine.load(real.champion(1))
 
 
+def test_what_a_native_model_takes_grows_with_its_file_too(real, natives):
+    (champion, _), _ = natives
+
+    assert real.engine.load(champion).memory == round(10_000 + 1.5 * len(b"ubj"))
+
+
 def test_what_a_model_takes_grows_with_its_file(real, make_artifact):
     small = real.engine.load(real.champion(1))
     artifact = read_artifact(make_artifact(real.pipeline, 2))
@@ -201,17 +215,114 @@ def test_what_a_model_takes_grows_with_its_file(real, make_artifact):
     assert small.memory == pytest.approx(160_000 + 6.5 * size, abs=10)
 
 
-def test_a_native_model_is_tried_once_and_not_again_when_it_comes_back_to_memory(
-    real, make_artifact, monkeypatch
-):
+@pytest.fixture
+def natives(real, make_artifact, monkeypatch):
+    """Champions whose models are native, in name; and what has been tried so far."""
     artifact = read_artifact(make_artifact(real.pipeline, 1))
     model = Model(artifact.signature, Parity(0.5, 1e-4, 10), None, Native(NativeFormat.UBJ, b"ubj"))
     onnx, tried = load_scorer(artifact), []
     monkeypatch.setattr("millrace_serving.adapters.engine.try_artifact", tried.append)
     monkeypatch.setattr("millrace_serving.adapters.engine.load_scorer", lambda _: onnx)
-    champion = real.champion(1, write_artifact(replace(artifact, model=model)))
-    other = real.champion(2, write_artifact(replace(artifact, model=model, parameters='{"a":1}')))
+    contents = [replace(artifact, model=model, parameters=f'{{"a":{n}}}') for n in (1, 2)]
+    champions = [
+        real.champion(n, write_artifact(content)) for n, content in enumerate(contents, start=1)
+    ]
+    return champions, tried
+
+
+def test_a_native_model_is_tried_once_and_not_again_when_it_comes_back_to_memory(real, natives):
+    (champion, other), tried = natives
     for each in (champion, champion, other, champion):
         assert real.engine.load(each).platform == "xgboost_ubj"
 
     assert len(tried) == 2
+
+
+def test_a_native_model_is_not_tried_again_after_a_restart(real, natives):
+    (champion, other), tried = natives
+    real.engine.load(champion)
+    for _ in range(2):
+        real.restarted().load(champion)
+    assert len(tried) == 1
+
+    real.restarted().load(other)
+    assert len(tried) == 2
+
+
+def test_another_library_tries_every_native_model_again(real, natives):
+    (champion, _), tried = natives
+    real.engine.load(champion)
+    real.restarted("1/xgboost-99").load(champion)
+    real.restarted("1/xgboost-99").load(champion)
+    assert len(tried) == 2
+    assert len(real.file.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage", "empty"])
+def test_what_the_disk_has_lost_is_tried_again(real, natives, damage):
+    (champion, other), tried = natives
+    real.engine.load(champion)
+    real.engine.load(other)
+    content = real.file.read_bytes()
+    real.file.write_bytes({"cut": content[:-2], "garbage": b"\xff" + content, "empty": b""}[damage])
+    engine = real.restarted()
+    for each in (champion, other, champion, other):
+        engine.load(each)
+    for each in (champion, other):
+        real.restarted().load(each)
+
+    assert len(tried) == 2 + {"cut": 1, "garbage": 1, "empty": 2}[damage]
+
+
+def test_a_disk_that_takes_nothing_costs_a_trial_and_no_answer(real, natives):
+    (champion, _), tried = natives
+    real.file.mkdir()
+    real.restarted().load(champion)
+    real.restarted().load(champion)
+
+    assert len(tried) == 2
+
+
+def test_the_least_recently_tried_are_forgotten_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(tried_models, "_MOST", 2)
+    digests = [f"{number:064x}" for number in range(3)]
+    file = tmp_path / "new" / "tried.txt"
+    for tried in (Tried(file), Tried(None)):
+        for digest in digests:
+            tried.add(digest)
+        assert [digest in tried for digest in digests] == [False, True, True]
+
+    again = Tried(file)
+    assert [digest in again for digest in digests] == [False, True, True]
+    assert len(file.read_text().splitlines()) == 2
+
+
+def test_a_model_that_answers_one_row_twice_is_not_loaded(real):
+    """ONNX lets a constant of two rows stand in for a missing one."""
+    nodes = [
+        helper.make_node("IsNaN", ["input"], ["missing"]),
+        helper.make_node("Where", ["missing", "two", "input"], ["filled"]),
+        helper.make_node("Gemm", ["filled", "weights"], ["answer"]),
+    ]
+    width = artifact_width(real)
+    graph = helper.make_graph(
+        nodes,
+        "model",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, width])],
+        [helper.make_tensor_value_info("answer", TensorProto.FLOAT, [None, 1])],
+        [
+            helper.make_tensor("two", TensorProto.FLOAT, [2, 1], [0.0, 0.0]),
+            helper.make_tensor("weights", TensorProto.FLOAT, [width, 1], [1.0] * width),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    artifact = read_artifact(real._artifact(real.pipeline, 1))
+    twice = replace(artifact.model, onnx=model.SerializeToString())
+    content = write_artifact(replace(artifact, model=twice, examples=()))
+
+    with pytest.raises(PermanentError, match="2 answers to one row"):
+        real.engine.load(real.champion(1, content))
+
+
+def artifact_width(real) -> int:
+    return read_artifact(real._artifact(real.pipeline, 1)).signature.width

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import strategies as st
 
+from millrace_serving.application.explanations import EXPLAIN
 from millrace_serving.entrypoints.http import app
 from millrace_testkit.fuzzing.openapi import Known, hold_to_its_document
 from millrace_testkit.fuzzing.rude import each_is_refused, to_a_body, to_every_path, to_the_methods
@@ -90,3 +91,24 @@ async def test_whatever_is_said_to_the_index_it_answers_or_refuses(parts):
 
     assert statuses["no body"] == 200
     assert statuses["a list"] == 400
+
+
+async def test_the_document_names_what_a_request_may_say_and_what_comes_back(bed, parts):
+    async with bed.client(parts) as client:
+        document = (await client.get("/openapi.json")).json()
+    for path in (INFER, "/v2/models/{name}/versions/{version}/infer"):
+        infer = document["paths"][path]["post"]
+        content = infer["requestBody"]["content"]
+        request = content["application/json"]["schema"]["properties"]
+        answer = infer["responses"]["200"]["content"]["application/json"]["schema"]["properties"]
+        headers = {each["name"] for each in infer["parameters"] if each["in"] == "header"}
+
+        assert set(request["parameters"]["properties"]) == {
+            "binary_data_output", "complete", "entity", EXPLAIN,
+        }  # fmt: skip
+        assert {"freshness", "vector_times", "explanation"} <= set(
+            answer["parameters"]["properties"]
+        )
+        assert headers == {"Inference-Header-Content-Length", "Content-Encoding"}
+        assert "application/octet-stream" in content
+        assert "data" not in request["inputs"]["items"]["required"]  # it may stand behind the JSON

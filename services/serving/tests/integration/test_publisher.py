@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 
@@ -101,7 +100,7 @@ def harness(request, make_world, make_pipeline):
 def predictions(make_vector) -> Callable[..., list[PredictionMade]]:
     def make(ids: Sequence[object]) -> list[PredictionMade]:
         made = PredictionMade(make_vector(), ModelVersionNumber(1), 1, Role.REQUEST, Answer(1.0))
-        return [replace(made, vector=make_vector(str(one))) for one in ids]
+        return [made._replace(vector=make_vector(str(one))) for one in ids]
 
     return make
 
@@ -209,8 +208,8 @@ async def test_when_it_is_stopped_it_first_sends_what_it_has_and_what_is_expecte
 
 def wide(prediction: PredictionMade, numbers: int = 1_000) -> PredictionMade:
     """About 32 kB."""
-    vector = replace(prediction.vector, numbers=(1.0,) * numbers)
-    return replace(prediction, vector=vector)
+    vector = prediction.vector._replace(numbers=(1.0,) * numbers)
+    return prediction._replace(vector=vector)
 
 
 def is_refused(publisher: BusPublisher) -> bool:

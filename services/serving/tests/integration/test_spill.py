@@ -4,7 +4,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,7 @@ ROOMY = 1 << 20
 def predictions(make_vector) -> Callable[..., list[PredictionMade]]:
     def make(ids: Sequence[object]) -> list[PredictionMade]:
         made = PredictionMade(make_vector(), ModelVersionNumber(1), 1, Role.REQUEST, Answer(1.0))
-        return [replace(made, vector=make_vector(str(one))) for one in ids]
+        return [made._replace(vector=make_vector(str(one))) for one in ids]
 
     return make
 

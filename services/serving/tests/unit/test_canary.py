@@ -89,6 +89,12 @@ def test_an_entity_stays_on_its_side_while_the_share_grows(entity, one, other):
     assert trial(PARTS).takes(entity)
 
 
+def test_a_share_takes_exactly_the_parts_below_it():
+    """Part 2136 is the 2137th: a share of 2136 parts leaves it out."""
+    assert part_of(BIKES, ModelVersionNumber(2), "") == 2136
+    assert [trial(share).takes("") for share in (2135, 2136, 2137)] == [False, False, True]
+
+
 @given(st.lists(st.text(max_size=5), max_size=10))
 @settings(max_examples=50)
 def test_a_shadow_answers_nobody(entities):

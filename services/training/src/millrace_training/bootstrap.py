@@ -14,18 +14,23 @@ from millrace_bus.broker import Broker
 from millrace_bus.sql import Database
 from millrace_bus.sql_worker import SqlSettings, SqlWorker
 from millrace_bus.unit import CurrentCause, SqlHandler, inject
+from millrace_kernel.ids import PipelineName, RunId
 from millrace_service.process import Component
 from millrace_telemetry.exporting import tracing
 from millrace_telemetry.metrics import BusMetrics
 from millrace_telemetry.tracing import Tracing
 from millrace_training.adapters import migrations
-from millrace_training.adapters.children import Children
+from millrace_training.adapters.carding import CardMaker
+from millrace_training.adapters.cards.job import Card, CardJob
+from millrace_training.adapters.cards.make import make_card
+from millrace_training.adapters.children import Children, Limits
 from millrace_training.adapters.datasets import DatasetTaker
 from millrace_training.adapters.fitting.fit import fit_candidates
-from millrace_training.adapters.fitting.job import FitJob, FitResult
+from millrace_training.adapters.fitting.job import FitJob, FitResult, TrialResult
 from millrace_training.adapters.keeper import AFTER_ROWS, Keeper
 from millrace_training.adapters.lake import DeltaLake
 from millrace_training.adapters.overview import SqlOverview
+from millrace_training.adapters.reproducing import Reproducer, Reproduction
 from millrace_training.adapters.request_traces import RequestTraces
 from millrace_training.adapters.runner import Runner, RunnerSettings, Workshop
 from millrace_training.adapters.runs import SqlRuns
@@ -54,7 +59,12 @@ _OWN_CONNECTIONS = 5
 
 def fit_children() -> Children[FitJob, FitResult]:
     """Children that fit, from a fork server that has loaded the model libraries."""
-    return Children(fit_candidates, FitResult, preload=(_PRELOAD,))
+    return Children(fit_candidates, FitResult, progress=TrialResult, preload=(_PRELOAD,))
+
+
+def card_children() -> Children[CardJob, Card]:
+    """Children that write model cards, from the same fork server."""
+    return Children(make_card, Card, preload=(_PRELOAD,), what="the card")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +117,31 @@ class Training:
                 vault=self.vault,
                 key=self.key,
                 children=self.children,
+                cards=self._cards(),
             ),
             RunnerSettings(
                 parallel_runs=self.settings.training_parallel_runs,
                 threads=self.settings.training_threads,
                 fit_seconds=self.settings.training_fit_seconds,
+                cpu_seconds=self.settings.training_cpu_seconds,
+                memory_bytes=self.settings.training_memory_mb << 20,
+                estimator_modules=self.settings.estimator_modules,
             ),
             chance=self.chance,
             traces=traces,
         )
         return [worker, runner, keeper]
+
+    def _cards(self) -> CardMaker | None:
+        settings = self.settings
+        if not settings.training_cards:
+            return None
+        limits = Limits(
+            settings.training_card_seconds,
+            settings.training_cpu_seconds,
+            settings.training_memory_mb << 20,
+        )
+        return CardMaker(card_children(), self.vault.store, limits)
 
 
 def _handlers(tally: Tally) -> dict[type, SqlHandler]:
@@ -139,6 +164,7 @@ def _handlers(tally: Tally) -> dict[type, SqlHandler]:
         events.Retrain: inject(handlers.on_retrain_command, **caused),
         events.PausePipeline: inject(handlers.on_pause, **alone),
         events.RunStarted: inject(handlers.on_run_started, **alone),
+        events.RunTried: inject(handlers.on_run_tried, **alone),
         events.RunFinished: inject(handlers.on_run_finished, **alone),
         events.RunFailed: inject(handlers.on_run_failed, **alone),
         events.RunSkipped: inject(handlers.on_run_skipped, **caused),
@@ -157,6 +183,20 @@ def _keys(settings: Settings) -> tuple[SigningKey, TrustedKeys]:
             "(MILLRACE_SIGNING_KEY_FILE)"
         )
     return key, trusted
+
+
+def reproduction(settings: Settings, pipeline: PipelineName, run_id: RunId) -> Reproduction:
+    """Make a run's artifact again, in this process. Raises what `Reproducer.reproduce` raises."""
+    database = Database(settings.database, pool_size=_OWN_CONNECTIONS)
+    store = ObjectStore(settings.objects)
+    vault = Vault(store, TrustedKeys(settings.trusted_keys))
+    taker = DatasetTaker(DeltaLake(f"{store.url}/lake"), store)
+    try:
+        return Reproducer(SqlRuns(database), taker, vault, settings.estimator_modules).reproduce(
+            pipeline, run_id
+        )
+    finally:
+        database.close()
 
 
 def training(
@@ -180,7 +220,7 @@ def training(
         vault=Vault(store, trusted),
         key=key,
         lake=DeltaLake(f"{store.url}/lake"),
-        overview=SqlOverview(database),
+        overview=SqlOverview(database, settings.prices),
         tracing=tracing(
             NAME,
             settings.otel_traces_exporter,

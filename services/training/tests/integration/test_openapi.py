@@ -25,7 +25,7 @@ async def trained(service, neighbours, parts):
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_every_operation_answers_as_its_document_says(trained):
     operations = await hold_to_its_document(
-        create(trained, lambda: True), Known(names={"pipeline": ["bikes"]})
+        create(trained, lambda: True), Known(names={"pipeline": ["bikes"], "number": ["1"]})
     )
 
     assert "GET /v1/pipelines/{pipeline}/decisions" in operations

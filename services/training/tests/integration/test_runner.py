@@ -1,21 +1,28 @@
 """What can befall a run."""
 
 import asyncio
+import dataclasses
 import signal
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from millrace_artifacts.store import ObjectStore
+from millrace_contracts.message import Cause as BusCause
 from millrace_kernel.errors import TransientError
+from millrace_kernel.time import EARLIEST
 from millrace_testkit.eventually import eventually, running
 from millrace_training.adapters import runner as runner_module
+from millrace_training.adapters.cards.job import Card
 from millrace_training.adapters.children import Children
 from millrace_training.adapters.lake import Kind
+from millrace_training.adapters.runner import Runner
 from millrace_training.adapters.runs import SqlRuns
+from millrace_training.adapters.tables import runs as runs_table
 from millrace_training.bootstrap import training
 
 pytestmark = pytest.mark.timeout(180)
@@ -157,3 +164,130 @@ def staged(service) -> int:
             connection.execute(text(f"SELECT count(*) FROM {table}")).scalar()
             for table in ("staged_vectors", "staged_labels")
         )
+
+
+async def test_a_fit_with_too_much_memory_fails_its_run_with_the_reason_and_the_cost(
+    neighbours, service_with, children, quick
+):
+    service = service_with(children)
+    runner = next(part for part in service.components(quick) if isinstance(part, Runner))
+    settings = dataclasses.replace(runner._settings, memory_bytes=1 << 20)
+    parts = [part for part in service.components(quick) if not isinstance(part, Runner)]
+    limited = Runner(
+        parts[0].accept, runner._workshop, settings, chance=lambda: 0.5, traces=runner._traces
+    )
+    async with running(*parts, limited):
+        await neighbours.apply()
+        await neighbours.rows(0, 60)
+        await neighbours.hears("RetrainRequested")
+        limited.wake()
+        [(failed, _)] = await neighbours.hears("TrainingFailed")
+
+    assert "more than the 1 MiB that it may have" in failed.reason
+    assert failed.peak_memory_bytes > 1 << 20
+    [run] = service.overview.runs("bikes", 1)
+    assert (run.state, run.peak_memory_bytes) == ("failed", failed.peak_memory_bytes)
+    costs = service.overview.costs("bikes")
+    assert (costs.runs, costs.promotions, costs.money) == (1, 0, None)
+
+
+async def test_what_a_run_cost_is_told_and_counted_per_promotion(
+    neighbours, service_with, children, quick
+):
+    service = service_with(children, training_price_cpu_hour=3600.0, training_currency="EUR")
+    async with running(*service.components(quick)):
+        await neighbours.apply()
+        await neighbours.rows(0, 60)
+        [(completed, _)] = await neighbours.hears("TrainingCompleted")
+        await neighbours.promote(completed)
+        await eventually(lambda: service.overview.costs("bikes").promotions == 1)
+
+    costs = service.overview.costs("bikes")
+    assert completed.cpu_seconds > 0
+    assert completed.peak_memory_bytes > 1 << 20
+    assert costs.money == pytest.approx(costs.cpu_seconds) == costs.money_per_promotion
+    assert costs.cpu_seconds == pytest.approx(completed.cpu_seconds)
+    assert (costs.runs, costs.currency, costs.money_per_point) == (1, "EUR", None)
+
+
+async def test_a_candidate_has_a_card_beside_its_artifact(
+    neighbours, service_with, children, quick, settings
+):
+    service = service_with(children)
+    async with running(*service.components(quick)):
+        await neighbours.apply()
+        await neighbours.rows(0, 60)
+        [(completed, _)] = await neighbours.hears("TrainingCompleted")
+
+    store = ObjectStore(settings.objects)
+    card = msgspec.json.decode(store.get(completed.card_uri, completed.card_sha256), type=Card)
+    assert (card.pipeline, card.run_id) == ("bikes", completed.run_id)
+    assert completed.artifact_sha256 in card.markdown
+    assert completed.dataset_sha256 in card.html
+    assert card.facts.features[0].name == "temp"
+    [run] = service.overview.runs("bikes", 1)
+    assert (run.card_uri, run.card_sha256) == (completed.card_uri, completed.card_sha256)
+
+
+@pytest.mark.parametrize(
+    ("changed", "note"),
+    [
+        ({"training_card_seconds": 0.001}, "no model card: the card took longer than 0.001 s"),
+        ({"training_cards": False}, ""),
+    ],
+)
+async def test_a_card_that_fails_or_is_not_wanted_leaves_a_whole_candidate(
+    neighbours, service_with, children, quick, changed, note
+):
+    service = service_with(children, **changed)
+    async with running(*service.components(quick)):
+        await neighbours.apply()
+        await neighbours.rows(0, 60)
+        [(completed, _)] = await neighbours.hears("TrainingCompleted")
+
+    assert (completed.card_uri, completed.card_sha256) == ("", "")
+    assert completed.cpu_seconds > 0
+    reason = service.overview.runs("bikes", 1)[0].reason or ""
+    assert note in reason
+    assert bool(note) == ("card" in reason)
+
+
+async def test_of_several_runs_that_wait_the_most_urgent_goes_first(service_with, children):
+    service = service_with(children)
+    with service.database.transaction() as connection:
+        for number, trigger in enumerate(("update", "schedule", "command", "drift"), 1):
+            connection.execute(insert(runs_table), waiting_run(f"p{number}", trigger, number))
+    runner = next(part for part in service.components() if isinstance(part, Runner))
+
+    assert [run.run.trigger.value for run in await asyncio.to_thread(runner._next, 2)] == [
+        "command",
+        "drift",
+    ]
+    assert len(await asyncio.to_thread(runner._next, 9)) == 4
+
+
+async def test_a_pipeline_whose_runs_cost_much_lets_another_one_go_first(service_with, children):
+    service = service_with(children)
+    ended = {"state": "finished", "cpu_seconds": 50.0, "run_number": 7, "run_id": "ended"}
+    with service.database.transaction() as connection:
+        connection.execute(insert(runs_table), waiting_run("dear", "drift", 1) | ended)
+        connection.execute(insert(runs_table), waiting_run("dear", "drift", 2))
+        connection.execute(insert(runs_table), waiting_run("cheap", "drift", 3))
+    runner = next(part for part in service.components() if isinstance(part, Runner))
+
+    assert [run.run.pipeline for run in await asyncio.to_thread(runner._next, 1)] == ["cheap"]
+
+
+def waiting_run(pipeline: str, trigger: str, number: int) -> dict[str, object]:
+    return {
+        "pipeline": pipeline,
+        "run_number": 1,
+        "run_id": f"run-{number}",
+        "pipeline_version": 1,
+        "trigger": trigger,
+        "cause_id": "cause",
+        "as_of_us": 0,
+        "state": "requested",
+        "open_number": number,
+        "origin": BusCause("cause", EARLIEST, "correlation", None).to_text(),
+    }

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from millrace_artifacts.artifact import NativeFormat, Runtime, Speed, read_artifact, write_artifact
+from millrace_artifacts.artifact import Runtime, Speed, read_artifact
 from millrace_artifacts.errors import ExamplesDifferError
 from millrace_artifacts.native import load_sklearn
 from millrace_artifacts.scorer import load_measured, load_scorer
@@ -62,22 +62,25 @@ def a_job(tmp_path):
     return build
 
 
-def timeless(artifact: bytes) -> bytes:
-    """Without how long it took: no two fits agree on that."""
-    read = read_artifact(artifact)
-    return write_artifact(replace(read, model=replace(read.model, speed=None)))
-
-
 ALL = [
     (LabelKind.REGRESSION, "xgboost"),
     (LabelKind.REGRESSION, "linear"),
     (LabelKind.REGRESSION, "random_forest"),
+    (LabelKind.REGRESSION, "hist_gradient_boosting"),
+    (LabelKind.REGRESSION, "k_nearest"),
+    (LabelKind.REGRESSION, "online_linear"),
     (LabelKind.BINARY, "xgboost"),
     (LabelKind.BINARY, "logistic"),
     (LabelKind.BINARY, "random_forest"),
+    (LabelKind.BINARY, "hist_gradient_boosting"),
+    (LabelKind.BINARY, "k_nearest"),
+    (LabelKind.BINARY, "online_logistic"),
     (LabelKind.MULTICLASS, "xgboost"),
     (LabelKind.MULTICLASS, "logistic"),
     (LabelKind.MULTICLASS, "random_forest"),
+    (LabelKind.MULTICLASS, "hist_gradient_boosting"),
+    (LabelKind.MULTICLASS, "k_nearest"),
+    (LabelKind.MULTICLASS, "online_logistic"),
 ]
 
 
@@ -99,11 +102,14 @@ def test_every_kind_of_model_beats_knowing_nothing_and_answers_from_its_artifact
         assert scores.values[0] > (10.0 if kind is LabelKind.REGRESSION else 0.8)
 
 
-@pytest.mark.parametrize("algorithm", ["xgboost", "linear", "random_forest"])
+@pytest.mark.parametrize(
+    "algorithm",
+    ["xgboost", "linear", "random_forest", "hist_gradient_boosting", "k_nearest", "online_linear"],
+)
 def test_the_same_job_gives_the_same_bytes_whatever_the_order_of_the_file(a_job, algorithm):
     one = fit_candidates(a_job(candidates=(algorithm,)))
     other = fit_candidates(a_job(candidates=(algorithm,), shuffled=True))
-    assert timeless(one.artifact) == timeless(other.artifact)
+    assert one.artifact == other.artifact
     assert one.reference_profile == other.reference_profile
     assert (one.metrics, one.parameters_json) == (other.metrics, other.parameters_json)
 
@@ -161,7 +167,7 @@ def test_a_champion_of_an_older_world_is_surely_worse_and_the_right_one_surely_n
     assert better.better_probability > 0.99
     assert better.champion_metrics["mae"] > 5 * better.metrics["mae"]
     noise = a_job(candidates=("xgboost",), champion=right.artifact)
-    assert fit_candidates(noise).better_probability < 0.01
+    assert fit_candidates(noise).better_probability < 0.05
 
 
 def test_a_champion_of_fewer_columns_is_compared_and_one_of_others_is_not(a_job):
@@ -187,10 +193,9 @@ def test_a_champion_that_learnt_part_of_the_holdout_is_reported(a_job):
 
 
 @pytest.mark.parametrize(("kind", "algorithm"), ALL)
-def test_the_artifact_says_how_fast_each_form_is_where_there_is_a_choice(a_job, kind, algorithm):
-    artifact = read_artifact(fit_candidates(a_job(kind, candidates=(algorithm,))).artifact)
-    speed = artifact.model.speed
-    assert artifact.measured.speed is None
+def test_a_fit_says_how_fast_each_form_is_where_there_is_a_choice(a_job, kind, algorithm):
+    result = fit_candidates(a_job(kind, candidates=(algorithm,)))
+    artifact, speed = read_artifact(result.artifact), result.speed
     if algorithm != "xgboost":
         assert speed is None
         assert artifact.model.runtime is Runtime.ONNX
@@ -203,20 +208,26 @@ def test_the_artifact_says_how_fast_each_form_is_where_there_is_a_choice(a_job, 
 def test_a_native_form_that_is_much_faster_answers_and_one_that_is_a_little_faster_does_not(
     a_job, monkeypatch
 ):
-    monkeypatch.setattr(procedure, "timed", lambda model, matrix: replace(model, speed=FASTER))
-    artifact = read_artifact(fit_candidates(a_job()).artifact)
+    monkeypatch.setattr(procedure, "speed_of", lambda *_: FASTER)
+    result = fit_candidates(a_job())
+    artifact = read_artifact(result.artifact)
     assert FASTER.advantage == pytest.approx(3.0)
     assert artifact.model.runtime is Runtime.NATIVE
     assert artifact.measured.runtime is Runtime.ONNX
     scores = load_scorer(artifact).score(np.array([[1.0, -1.0, 0.0]]), [("clear", "new")])
     assert scores.values[0] > 10
-    little = replace(
-        artifact.model, speed=replace(FASTER, native_row_us=25.0, native_rows_us=250.0)
-    )
-    assert little.runtime is Runtime.ONNX
-    forest = read_artifact(fit_candidates(a_job(candidates=("random_forest",))).artifact).model
-    assert forest.native.format is NativeFormat.SKOPS  # which never answers, however fast it is
-    assert replace(forest, speed=FASTER).runtime is Runtime.ONNX
+    little = replace(FASTER, native_row_us=25.0, native_rows_us=250.0)
+    monkeypatch.setattr(procedure, "speed_of", lambda *_: little)
+    assert read_artifact(fit_candidates(a_job()).artifact).model.runtime is Runtime.ONNX
+
+
+def test_what_a_clock_decided_once_is_not_asked_again(a_job, monkeypatch):
+    monkeypatch.setattr(procedure, "speed_of", lambda *_: FASTER)
+    first = fit_candidates(a_job())
+    monkeypatch.setattr(procedure, "speed_of", lambda *_: pytest.fail("asked again"))
+    again = fit_candidates(a_job(winner=first.winner))
+    assert first.winner.prefers_native
+    assert again.artifact == first.artifact
 
 
 @pytest.mark.parametrize(("kind", "algorithm"), ALL)
@@ -269,7 +280,7 @@ def test_where_the_onnx_form_differs_others_are_left_out(a_job, monkeypatch):
     result = fit_candidates(a_job(candidates=("linear", "xgboost")))
     assert result.trials[0].loss < result.trials[1].loss
     assert result.algorithm == "xgboost"
-    assert "linear left out" in result.notes[-1]
+    assert any("linear left out" in note for note in result.notes)
     with pytest.raises(NoCandidateError, match="add xgboost"):
         fit_candidates(a_job(candidates=("linear",)))
 
@@ -314,4 +325,4 @@ def test_a_fit_runs_in_a_child_of_a_forkserver(a_job):
         result = pool.submit(fit_candidates, job).result(timeout=100)
         with pytest.raises(OneClassError, match="wait for another"):
             pool.submit(fit_candidates, a_job(LabelKind.BINARY, labels=np.ones(400))).result(20)
-    assert timeless(result.artifact) == timeless(fit_candidates(job).artifact)
+    assert result.artifact == fit_candidates(job).artifact

@@ -11,7 +11,7 @@ import xgboost
 
 from millrace_artifacts.artifact import Runtime, read_artifact
 from millrace_artifacts.scorer import load_scorer
-from millrace_kernel.pipeline import LabelKind
+from millrace_kernel.pipeline import Gate, LabelKind
 from millrace_training.adapters.fitting.fit import fit_candidates
 from millrace_training.adapters.fitting.job import FitJob, NoCandidateError, TooFewRowsError
 from millrace_training.adapters.fitting.updating import TREES
@@ -100,3 +100,24 @@ def test_only_boosted_trees_are_updated(changed):
     full = fit_candidates(job(changed)).artifact
     with pytest.raises(NoCandidateError, match="other columns"):
         fit_candidates(job(changed, champion=full, update=True, numbers=("x", "w")))
+
+
+def test_gates_are_measured_of_an_update_too_and_leave_the_artifact_as_it_is(champion, changed):
+    asked = job(changed, champion=champion, update=True)
+    gates = (Gate("overfit", max=1), Gate("latency_us", max=1), Gate("mae", better_than="baseline"))
+    measured, plain = fit_candidates(replace(asked, gates=gates)), fit_candidates(asked)
+
+    assert measured.metrics.keys() - plain.metrics.keys() == {"overfit", "latency_us"}
+    assert measured.evidence.baseline.better_probability > 0.99
+    assert plain.evidence.baseline is None
+    assert measured.artifact == plain.artifact
+
+
+def test_an_update_does_not_look_at_what_is_not_to_be_learnt(champion, changed):
+    """The label follows x alone: trees that don't see it mend nothing."""
+    asked = job(changed, champion=champion, update=True, unlearnt=("x",))
+
+    assert (
+        fit_candidates(asked).metrics["mae"]
+        > fit_candidates(replace(asked, unlearnt=("z",))).metrics["mae"] * 2
+    )

@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from millrace.addresses import settings_of_the_stack
+from millrace.commands.card import show_card
 from millrace.errors import ClientError, UsageError
 from millrace.output import Format, Output, errors, print_json, say, show
 from millrace.settings import Settings
@@ -18,6 +19,13 @@ from millrace.web import get, post
 Row = Mapping[str, Any]
 Target = Annotated[str, typer.Argument(metavar="PIPELINE[@VERSION]")]
 Reason = Annotated[str, typer.Option(help="Why, in words")]
+VersionOption = Annotated[
+    int | None, typer.Argument(min=1, help="card: of this version; default the champion's")
+]
+SaveOption = Annotated[
+    Path | None,
+    typer.Option(help="card: write it to this file, with its plots if the name ends in .html"),
+]
 PipelineOption = Annotated[str | None, typer.Argument(help="Only of this pipeline")]
 
 
@@ -27,6 +35,8 @@ class Kind(StrEnum):
     RUNS = "runs"
     DATASETS = "datasets"
     ALERTS = "alerts"
+    COSTS = "costs"
+    CARD = "card"
 
 
 _COLUMNS: Mapping[Kind, Mapping[str, str]] = {
@@ -69,6 +79,21 @@ _COLUMNS: Mapping[Kind, Mapping[str, str]] = {
         "sha256": "sha256",
     },
     Kind.ALERTS: {"pipeline": "pipeline", "alert": "alert"},
+    Kind.COSTS: {
+        "pipeline": "pipeline",
+        "runs": "runs",
+        "promotions": "promoted",
+        "cpu_seconds": "cpu seconds",
+        "peak_memory_bytes": "peak bytes",
+        "joules": "joules",
+        "money": "money",
+        "currency": "in",
+        "cpu_seconds_per_promotion": "cpu s/promotion",
+        "money_per_promotion": "money/promotion",
+        "points": "points gained",
+        "cpu_seconds_per_point": "cpu s/point",
+        "money_per_point": "money/point",
+    },
 }
 
 
@@ -98,10 +123,17 @@ def apply(
 def get_things(
     kind: Annotated[Kind, typer.Argument(help="What to list")],
     pipeline: PipelineOption = None,
+    version: VersionOption = None,
     output: Output = Format.TABLE,
+    save: SaveOption = None,
 ) -> None:
-    """List pipelines, models, runs, datasets or alerts."""
+    """List pipelines, models, runs, datasets, alerts or what the runs cost; or show one version's model card."""
     settings = settings_of_the_stack()
+    if kind is Kind.CARD:
+        show_card(settings, pipeline, version, output, save)
+        return
+    if version is not None or save is not None:
+        raise UsageError(f"a version and --save are for `millrace get card`, not for {kind}")
     rows = _READERS[kind](settings, pipeline)
     show(rows, _COLUMNS[kind], output)
 
@@ -197,6 +229,13 @@ def _of_each(service: str, path: str) -> Callable[[Settings, str | None], list[R
     return read
 
 
+def _costs(settings: Settings, pipeline: str | None) -> list[Row]:
+    return [
+        get(settings, "training", f"/v1/pipelines/{name}/costs")
+        for name in _names(settings, pipeline)
+    ]
+
+
 def _alerts(settings: Settings, pipeline: str | None) -> list[Row]:
     return [
         {"pipeline": name, "alert": alert}
@@ -211,6 +250,7 @@ _READERS: Mapping[Kind, Callable[[Settings, str | None], list[Row]]] = {
     Kind.RUNS: _of_each("training", "/v1/pipelines/{name}/runs"),
     Kind.DATASETS: _of_each("training", "/v1/pipelines/{name}/datasets"),
     Kind.ALERTS: _alerts,
+    Kind.COSTS: _costs,
 }
 
 

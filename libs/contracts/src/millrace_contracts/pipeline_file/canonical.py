@@ -10,6 +10,7 @@ from millrace_kernel.pipeline import (
     Feature,
     Field,
     Gate,
+    GateKind,
     Pipeline,
     Promotion,
     Serving,
@@ -68,6 +69,7 @@ def _file(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _spec(pipeline: Pipeline) -> dict[str, Any]:
+    unlearnt = pipeline.unlearnt
     own = {feature.field for feature in pipeline.features if feature.field is not None}
     return {
         "source": {"topic": pipeline.topic},
@@ -78,7 +80,10 @@ def _spec(pipeline: Pipeline) -> dict[str, Any]:
             lateness=format_duration(pipeline.event.lateness),
             max_ahead=format_duration(pipeline.event.max_ahead),
         ),
-        "fields": {field.name: _field(field, field.name in own) for field in pipeline.fields},
+        "fields": {
+            field.name: _field(field, field.name in own, field.name not in unlearnt)
+            for field in pipeline.fields
+        },
         "features": [_feature(feature) for feature in pipeline.features if feature.field is None],
         "label": _label(pipeline),
         "model": _model(pipeline),
@@ -94,8 +99,9 @@ def _present(**keys: object) -> dict[str, Any]:
     return {key: value for key, value in keys.items() if value is not None}
 
 
-def _field(field: Field, is_feature: bool) -> dict[str, Any]:
-    return {"type": field.kind.value, "required": field.required, "feature": is_feature}
+def _field(field: Field, is_feature: bool, learn: bool) -> dict[str, Any]:
+    named = {"type": field.kind.value, "required": field.required, "feature": is_feature}
+    return named if learn else named | {"learn": False}
 
 
 def _feature(feature: Feature) -> dict[str, Any]:
@@ -105,6 +111,7 @@ def _feature(feature: Feature) -> dict[str, Any]:
         agg=feature.function.value if feature.function else None,
         of=feature.of,
         window=format_duration(feature.window) if feature.window is not None else None,
+        learn=None if feature.learn else False,
     )
 
 
@@ -129,17 +136,34 @@ def _model(pipeline: Pipeline) -> dict[str, Any]:
         search={"trials": model.trials, "timeout": format_duration(model.timeout)},
         fallback=model.fallback,
         seed=model.seed,
+        # none of them is written where it is not asked for: the digests of other files stay what they were
+        balance=model.balance or None,
+        calibration=model.calibration,
+        quantiles=list(model.quantiles) or None,
+        interval=model.interval,
+        parameters={name: dict(given) for name, given in model.parameters} or None,
     )
 
 
 def _gate(gate: Gate) -> dict[str, Any]:
-    return _present(
-        metric=gate.metric,
-        max=gate.max,
-        min=gate.min,
-        better_than=gate.better_than,
-        confidence=gate.confidence,
-    )
+    match gate.kind:
+        case GateKind.SCHEMA:
+            return {"schema": "match"}
+        case GateKind.FAIRNESS:
+            bounds = _present(max=gate.max, min=gate.min)
+            return {"fairness": {"by": gate.by, "measure": gate.metric, "rows": gate.rows} | bounds}
+        case GateKind.SLICE:
+            worst = gate.max if gate.min is None else gate.min
+            named = {"by": gate.by, "metric": gate.metric, "worst": worst, "rows": gate.rows}
+            return {"slice": named}
+        case _:
+            return _present(
+                metric=gate.metric,
+                max=gate.max,
+                min=gate.min,
+                better_than=gate.better_than,
+                confidence=gate.confidence,
+            )
 
 
 def _promotion(promotion: Promotion) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from millrace_contracts.pipeline_file.forms import Form
+from millrace_contracts.pipeline_file.basic_forms import Form
 from millrace_contracts.pipeline_file.problems import (
     Path,
     Problem,

@@ -4,14 +4,13 @@ find what is wrong in the rest."""
 from dataclasses import dataclass
 from typing import TypeVar
 
+from millrace_contracts.pipeline_file.basic_forms import Form
 from millrace_contracts.pipeline_file.checking import check, keys_of, missing_key, unknown_key
 from millrace_contracts.pipeline_file.forms import (
     EventForm,
     FeatureForm,
     FieldForm,
     FileForm,
-    Form,
-    GateForm,
     LabelForm,
     MetadataForm,
     ModelForm,
@@ -23,6 +22,7 @@ from millrace_contracts.pipeline_file.forms import (
     SpecForm,
     kind_as_mapping,
 )
+from millrace_contracts.pipeline_file.gate_forms import GateForm
 from millrace_contracts.pipeline_file.problems import Path, PipelineFileError, not_one_of, shown
 from millrace_contracts.pipeline_file.tree import Tree
 

@@ -4,9 +4,7 @@ is checked in `reading`. The JSON Schema for editors comes from here too."""
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     StringConstraints,
@@ -16,6 +14,9 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from typing_extensions import override
 
+from millrace_contracts.pipeline_file.basic_forms import Form, Text
+from millrace_contracts.pipeline_file.gate_forms import GateForm
+from millrace_contracts.pipeline_file.problems import not_one_of
 from millrace_kernel.pipeline import FieldKind
 from millrace_kernel.time import DAY, HOUR, MINUTE, Duration, format_duration, parse_duration
 
@@ -46,25 +47,25 @@ Span = Annotated[int, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEM
 PositiveSpan = Annotated[
     int, BeforeValidator(_duration), Field(ge=1), WithJsonSchema(_DURATION_SCHEMA)
 ]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$", max_length=200)]
 Topic = Annotated[str, StringConstraints(pattern=f"^{TOPIC}$")]
 
 FieldWord = Literal["float", "int", "bool", "string", "category", "timestamp"]
 AggregateWord = Literal["count", "sum", "mean", "min", "max", "std", "last"]
 LabelWord = Literal["binary", "multiclass", "regression"]
-CandidateWord = Literal["xgboost", "linear", "logistic", "random_forest"]
-MetricWord = Literal[
-    "mae", "rmse", "r2", "accuracy", "roc_auc", "average_precision", "log_loss", "macro_f1"
-]
+CANDIDATE_WORDS = (
+    "xgboost",
+    "linear",
+    "logistic",
+    "random_forest",
+    "hist_gradient_boosting",
+    "k_nearest",
+    "online_linear",
+    "online_logistic",
+)
+_IMPORT_PATH = rf"{NAME}(\.{NAME})+"
 StrategyWord = Literal["direct", "manual", "shadow", "canary"]
 TriggerWord = Literal["drift", "performance", "schedule", "volume", "update"]
-
-
-class Form(BaseModel):
-    """What all sections have in common: no unknown key, no guessing of types, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
 class MetadataForm(Form):
@@ -104,6 +105,10 @@ class FieldForm(Form):
     type: FieldWord = Field(examples=["float"])
     required: bool = True
     feature: bool | None = Field(default=None, description="Whether the field itself is a feature.")
+    learn: bool = Field(
+        default=True,
+        description="false: a feature that no model looks at, for slices and fairness to part rows by.",
+    )
 
     @override
     @classmethod
@@ -122,6 +127,9 @@ class FeatureForm(Form):
     agg: AggregateWord | None = Field(default=None, examples=["mean"])
     of: Text | None = Field(default=None, description="A numeric field, or `label`.")
     window: PositiveSpan | None = None
+    learn: bool = Field(
+        default=True, description="false: no model looks at it; slices and fairness may."
+    )
 
 
 class LabelForm(Form):
@@ -159,8 +167,47 @@ def _fallback(value: object) -> object:
     return float(value) if isinstance(value, int | float) else value
 
 
+def _candidate(value: object) -> object:
+    if value in CANDIDATE_WORDS or (isinstance(value, str) and "." in value):
+        return value
+    raise ValueError("; ".join(not_one_of(value, CANDIDATE_WORDS)))
+
+
+def _parameters(value: object) -> object:
+    if not isinstance(value, dict):
+        raise ValueError("is not a mapping; write a candidate's name and its parameters")  # noqa: TRY004
+    for name, given in value.items():
+        if not isinstance(name, str) or not isinstance(given, dict):
+            raise ValueError(f"{name!r} is not given a mapping; write e.g. {{n_estimators: 200}}")  # noqa: TRY004
+        for key, each in given.items():
+            if not isinstance(key, str) or not isinstance(each, bool | int | float | str | None):
+                what = f"{key!r} of {name} is neither a number, a text, true, false nor null"
+                raise ValueError(f"{what}; write one of them")  # noqa: TRY004
+    return value
+
+
+_PARAMETERS_SCHEMA = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "object",
+        "additionalProperties": {"type": ["boolean", "number", "string", "null"]},
+    },
+}
+_CANDIDATE_SCHEMA = {"anyOf": [{"enum": list(CANDIDATE_WORDS)}, {"pattern": f"^{_IMPORT_PATH}$"}]}
+Candidate = Annotated[
+    str,
+    BeforeValidator(_candidate),
+    StringConstraints(max_length=200, pattern=f"^({NAME}|{_IMPORT_PATH})$"),
+    WithJsonSchema({"type": "string"} | _CANDIDATE_SCHEMA),
+]
+
+
 class ModelForm(Form):
-    candidates: list[CandidateWord] = Field(default=["xgboost"], min_length=1)
+    candidates: list[Candidate] = Field(
+        default=["xgboost"],
+        min_length=1,
+        description="Kinds of model, or scikit-learn estimators by import path.",
+    )
     train_on: TrainOnForm = TrainOnForm()
     holdout: HoldoutForm = HoldoutForm()
     search: SearchForm = SearchForm()
@@ -173,15 +220,28 @@ class ModelForm(Form):
         description="What answers before the first champion: a feature's name or a number.",
     )
     seed: int = Field(default=0, ge=0, lt=2**31)
-
-
-class GateForm(Form):
-    metric: MetricWord = Field(examples=["mae"])
-    max: float | None = None
-    min: float | None = None
-    better_than: Literal["champion"] | None = None
-    confidence: float | None = Field(
-        default=None, gt=0, lt=1, description="With better_than; 0.95 if left out."
+    balance: bool = Field(
+        default=False, description="Classes: rare ones weigh as much as frequent ones."
+    )
+    calibration: Literal["none", "isotonic", "platt"] | None = Field(
+        default=None, description="Classes: how probabilities are made to mean what they say."
+    )
+    quantiles: list[Annotated[float, Field(gt=0, lt=1)]] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=20,
+        examples=["[0.1, 0.5, 0.9]"],
+        description="Regression: answered beside the value, which is the one of 0.5.",
+    )
+    interval: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        examples=[0.9],
+        description="Regression: an interval that holds this share of the truths.",
+    )
+    parameters: Annotated[Any, BeforeValidator(_parameters), WithJsonSchema(_PARAMETERS_SCHEMA)] = (
+        Field(default={}, description="What candidates given by import path are made with.")
     )
 
 
@@ -261,7 +321,9 @@ class RetrainingForm(Form):
         default=None, description="drift and performance, and schedule where there is one."
     )
     schedule: str | None = Field(
-        default=None, examples=["0 3 * * *"], description="Five cron fields, in UTC."
+        default=None,
+        examples=["0 3 * * *", "H 3 * * *"],
+        description="Five cron fields, in UTC. H is some time within the field, another one for each pipeline.",
     )
     volume: float | None = Field(
         default=None,
@@ -296,10 +358,10 @@ class SpecForm(Form):
     source: SourceForm = SourceForm()
     event: EventForm = Field(examples=["{id: id, time: timestamp}"])
     fields_: dict[str, FieldForm] = Field(alias="fields", min_length=1, examples=["{temp: float}"])
-    features: list[FeatureForm] = []
+    features: list[FeatureForm] = Field(default=[])
     label: LabelForm = Field(examples=["{field: cnt, kind: regression}"])
     model: ModelForm = ModelForm()
-    gates: list[GateForm] = []
+    gates: list[GateForm] = Field(default=[])
     promotion: PromotionForm = PromotionForm()
     monitoring: MonitoringForm = MonitoringForm()
     retraining: RetrainingForm = RetrainingForm()

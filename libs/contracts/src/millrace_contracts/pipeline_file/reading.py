@@ -2,24 +2,26 @@
 
 from typing import Any, TypeVar
 
+from millrace_contracts.pipeline_file.basic_forms import Form
 from millrace_contracts.pipeline_file.draft import Draft, draft_of
 from millrace_contracts.pipeline_file.forms import (
     FeatureForm,
     FieldForm,
     FileForm,
-    Form,
-    GateForm,
     LabelForm,
     LimitsForm,
     ModelForm,
     PromotionForm,
     RetrainingForm,
 )
+from millrace_contracts.pipeline_file.gate_forms import GateForm
 from millrace_contracts.pipeline_file.problems import PipelineFileError
 from millrace_contracts.pipeline_file.rules import complaints, feature_kinds, is_feature
 from millrace_contracts.pipeline_file.tree import Tree, tree_of_json, tree_of_yaml
 from millrace_kernel.ids import PipelineName
 from millrace_kernel.pipeline import (
+    LOWER_IS_BETTER,
+    SCHEMA,
     AggregateFunction,
     EventShape,
     Feature,
@@ -123,17 +125,23 @@ def _features(draft: Draft) -> tuple[Feature, ...]:
     """Fields that are features by themselves first, then those listed."""
     kinds = feature_kinds(draft)
     own = [name for name, form in draft.fields.items() if form and is_feature(form)]
-    fields = tuple(Feature(name, kinds[name], field=name) for name in own)
+    fields = tuple(
+        Feature(name, kinds[name], field=name, learn=_learns(draft, name)) for name in own
+    )
     return fields + tuple(_feature(form, kinds[form.name]) for form in draft.features.values())
+
+
+def _learns(draft: Draft, name: str) -> bool:
+    form = draft.fields[name]
+    return form is None or form.learn
 
 
 def _feature(form: FeatureForm, kind: VectorKind) -> Feature:
     if form.expr is not None:
-        return Feature(form.name, kind, expression=form.expr)
+        return Feature(form.name, kind, expression=form.expr, learn=form.learn)
     window = Duration(form.window) if form.window is not None else None
-    return Feature(
-        form.name, kind, function=AggregateFunction(form.agg or ""), of=form.of, window=window
-    )
+    function = AggregateFunction(form.agg or "")
+    return Feature(form.name, kind, function=function, of=form.of, window=window, learn=form.learn)
 
 
 def _label(form: LabelForm) -> Label:
@@ -158,14 +166,29 @@ def _model(form: ModelForm) -> Model:
         trials=form.search.trials,
         timeout=Duration(form.search.timeout),
         seed=form.seed,
+        balance=form.balance,
+        calibration=None if form.calibration == "none" else form.calibration,
+        quantiles=tuple(form.quantiles or ()),
+        interval=form.interval,
+        parameters=tuple(
+            (name, tuple(sorted(form.parameters[name].items()))) for name in sorted(form.parameters)
+        ),
     )
 
 
 def _gate(form: GateForm) -> Gate:
+    if form.schema_ is not None:
+        return Gate(SCHEMA)
+    if (fair := form.fairness) is not None:
+        return Gate(fair.measure, fair.max, fair.min, by=fair.by, rows=fair.rows)
+    if (part := form.slice) is not None:
+        at_most = part.metric in LOWER_IS_BETTER
+        highest, lowest = (part.worst, None) if at_most else (None, part.worst)
+        return Gate(part.metric, highest, lowest, by=part.by, rows=part.rows)
     confidence = (
         DEFAULT_CONFIDENCE if form.better_than and form.confidence is None else form.confidence
     )
-    return Gate(form.metric, form.max, form.min, form.better_than, confidence)
+    return Gate(form.metric or "", form.max, form.min, form.better_than, confidence)
 
 
 def _promotion(form: PromotionForm) -> Promotion:

@@ -13,25 +13,30 @@ from millrace_contracts.pipeline_file.forms import (
     NAME,
     FeatureForm,
     FieldForm,
-    GateForm,
     LabelForm,
     PromotionForm,
     RetrainingForm,
 )
+from millrace_contracts.pipeline_file.gate_rules import Complaint, wrong_with_gate
+from millrace_contracts.pipeline_file.model_rules import options_complaints
 from millrace_contracts.pipeline_file.problems import Path, did_you_mean, listed, not_one_of, shown
-from millrace_kernel.pipeline import LABEL, FieldKind, VectorKind
+from millrace_kernel.pipeline import LABEL, FieldKind, VectorKind, is_import_path
+from millrace_kernel.schedules import spread
 
-Complaint = tuple[Path, str, str]  # where, what, fix
-
-METRICS = {
-    "regression": ("mae", "rmse", "r2"),
-    "binary": ("accuracy", "roc_auc", "average_precision", "log_loss"),
-    "multiclass": ("accuracy", "log_loss", "macro_f1"),
-}
 CANDIDATES = {
-    "regression": ("xgboost", "linear", "random_forest"),
-    "binary": ("xgboost", "logistic", "random_forest"),
-    "multiclass": ("xgboost", "logistic", "random_forest"),
+    kind: (
+        "xgboost",
+        straight,
+        "random_forest",
+        "hist_gradient_boosting",
+        "k_nearest",
+        f"online_{straight}",
+    )
+    for kind, straight in (
+        ("regression", "linear"),
+        ("binary", "logistic"),
+        ("multiclass", "logistic"),
+    )
 }
 FEATURE_KINDS = ("float", "int", "bool", "category")
 NUMERIC_KINDS = ("float", "int", "bool", "timestamp")
@@ -48,8 +53,10 @@ def complaints(draft: Draft) -> Iterator[Complaint]:
     if draft.label:
         yield from _label(draft, draft.label)
         yield from _model(draft, draft.label)
+        columns = tuple(feature_kinds(draft)) if field_kinds(draft) is not None else None
         for index, gate in draft.gates.items():
-            yield from _gate(("spec", "gates", index), gate, draft.label)
+            path = ("spec", "gates", index)
+            yield from wrong_with_gate(path, gate, draft.label.kind, columns, draft.fields)
 
 
 def _topics(draft: Draft) -> Iterator[Complaint]:
@@ -88,6 +95,12 @@ def _fields(draft: Draft) -> Iterator[Complaint]:
                 f"a {field.type} is no feature by itself",
                 "leave the key out and list a feature that is computed from it",
             )
+        if field and not field.learn and not is_feature(field):
+            yield (
+                (*path, "learn"),
+                "goes with a feature only",
+                "remove it: no model looks at this field",
+            )
     if draft.label and draft.label.field in draft.fields:
         path = ("spec", "fields", draft.label.field)
         yield (
@@ -122,7 +135,9 @@ def _features(draft: Draft) -> Iterator[Complaint]:
     if (
         draft.fields
         and not draft.features
-        and not any(field is None or is_feature(field) for field in draft.fields.values())
+        and not any(
+            field is None or (is_feature(field) and field.learn) for field in draft.fields.values()
+        )
     ):
         yield (
             ("spec", "fields"),
@@ -233,7 +248,7 @@ def _model(draft: Draft, label: LabelForm) -> Iterator[Complaint]:
         return
     for index, candidate in enumerate(model.candidates):
         path: Path = ("spec", "model", "candidates", index)
-        if candidate not in CANDIDATES[label.kind]:
+        if candidate not in CANDIDATES[label.kind] and not is_import_path(candidate):
             what, _ = not_one_of(candidate, CANDIDATES[label.kind])
             other = {"linear": "did you mean 'logistic'?", "logistic": "did you mean 'linear'?"}
             yield (
@@ -243,6 +258,7 @@ def _model(draft: Draft, label: LabelForm) -> Iterator[Complaint]:
             )
         if candidate in model.candidates[:index]:
             yield path, f"{candidate!r} is listed twice", "remove one"
+    yield from options_complaints(model, label, draft.retraining)
     if model.fallback is not None:
         yield from _fallback(model.fallback, draft, label)
 
@@ -280,27 +296,6 @@ def feature_kinds(draft: Draft) -> dict[str, VectorKind]:
     for feature in draft.features.values():
         kinds.setdefault(feature.name, VectorKind.NUMBER)
     return kinds
-
-
-def _gate(path: Path, gate: GateForm, label: LabelForm) -> Iterator[Complaint]:
-    if gate.metric not in METRICS[label.kind]:
-        what, fix = not_one_of(gate.metric, METRICS[label.kind])
-        yield (*path, "metric"), f"{what} (the metrics for {label.kind})", fix
-    bounded = gate.max is not None or gate.min is not None
-    if bounded == (gate.better_than is not None):
-        yield (
-            path,
-            "says both a bound and better_than"
-            if bounded
-            else "says neither a bound nor better_than",
-            (
-                "write {metric: …, max: …}, {metric: …, min: …} or {metric: …, better_than: champion}; two gates for two checks"
-            ),
-        )
-    if gate.confidence is not None and gate.better_than is None:
-        yield (*path, "confidence"), "goes with better_than only", "remove it"
-    if gate.max is not None and gate.min is not None and gate.min > gate.max:
-        yield path, "no number is between the two bounds", "write a min that is not above the max"
 
 
 _COMPARING = ("shadow", "canary")
@@ -379,4 +374,11 @@ def _shares(retraining: RetrainingForm) -> Iterator[Complaint]:
 
 
 def is_cron(text: str) -> bool:
-    return len(text) <= 200 and len(text.split()) == 5 and croniter.is_valid(text)
+    whole = spread(text, "any")  # every H becomes a number
+    by_chance = any(re.match(r"R(?![A-Z])", field, re.IGNORECASE) for field in text.split())
+    return (
+        len(text) <= 200
+        and len(text.split()) == 5
+        and not by_chance  # croniter takes an R for another time on each look
+        and croniter.is_valid(whole)
+    )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n millrace_proto/v1/training.proto\x12\x0bmillrace.v1\"\x97\x01\n\x10RetrainRequested\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x18\n\x10pipeline_version\x18\x02 \x01(\r\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x12\n\nrun_number\x18\x04 \x01(\x04\x12\x0f\n\x07trigger\x18\x05 \x01(\t\x12\x10\n\x08\x63\x61use_id\x18\x06 \x01(\t\x12\x10\n\x08\x61s_of_us\x18\x07 \x01(\x03\"e\n\x0eRetrainSkipped\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07trigger\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61use_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"r\n\x0fTrainingStarted\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x17\n\x0fvectors_version\x18\x03 \x01(\x04\x12\x16\n\x0elabels_version\x18\x04 \x01(\x04\x12\x0c\n\x04rows\x18\x05 \x01(\x04\"\xed\x01\n\x0eTrialCompleted\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\r\n\x05trial\x18\x03 \x01(\r\x12\x11\n\talgorithm\x18\x04 \x01(\t\x12\x17\n\x0fparameters_json\x18\x05 \x01(\t\x12\x39\n\x07metrics\x18\x06 \x03(\x0b\x32(.millrace.v1.TrialCompleted.MetricsEntry\x12\x13\n\x0b\x63pu_seconds\x18\x07 \x01(\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xee\x05\n\x11TrainingCompleted\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x18\n\x10pipeline_version\x18\x02 \x01(\r\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x12\n\nrun_number\x18\x04 \x01(\x04\x12\x0f\n\x07trigger\x18\x05 \x01(\t\x12\x10\n\x08\x63\x61use_id\x18\x06 \x01(\t\x12\x11\n\talgorithm\x18\x07 \x01(\t\x12\x17\n\x0fparameters_json\x18\x08 \x01(\t\x12\x14\n\x0c\x61rtifact_uri\x18\t \x01(\t\x12\x17\n\x0f\x61rtifact_sha256\x18\n \x01(\t\x12\x13\n\x0b\x64\x61taset_uri\x18\x0b \x01(\t\x12\x16\n\x0e\x64\x61taset_sha256\x18\x0c \x01(\t\x12\x12\n\ntrain_rows\x18\r \x01(\x04\x12\x14\n\x0choldout_rows\x18\x0e \x01(\x04\x12<\n\x07metrics\x18\x0f \x03(\x0b\x32+.millrace.v1.TrainingCompleted.MetricsEntry\x12M\n\x10\x63hampion_metrics\x18\x10 \x03(\x0b\x32\x33.millrace.v1.TrainingCompleted.ChampionMetricsEntry\x12\x18\n\x10\x63hampion_version\x18\x11 \x01(\r\x12\x1a\n\x12\x62\x65tter_probability\x18\x12 \x01(\x01\x12\x19\n\x11reference_profile\x18\x13 \x01(\x0c\x12\x13\n\x0b\x66it_seconds\x18\x14 \x01(\x01\x12\x13\n\x0b\x63pu_seconds\x18\x15 \x01(\x01\x12\x10\n\x08\x61s_of_us\x18\x16 \x01(\x03\x12\x1a\n\x12\x61rtifact_signature\x18\x17 \x01(\x0c\x12\x16\n\x0esigning_key_id\x18\x18 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x36\n\x14\x43hampionMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"g\n\x0eTrainingFailed\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\nrun_number\x18\x03 \x01(\x04\x12\x0f\n\x07trigger\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n millrace_proto/v1/training.proto\x12\x0bmillrace.v1\"\x97\x01\n\x10RetrainRequested\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x18\n\x10pipeline_version\x18\x02 \x01(\r\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x12\n\nrun_number\x18\x04 \x01(\x04\x12\x0f\n\x07trigger\x18\x05 \x01(\t\x12\x10\n\x08\x63\x61use_id\x18\x06 \x01(\t\x12\x10\n\x08\x61s_of_us\x18\x07 \x01(\x03\"e\n\x0eRetrainSkipped\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0f\n\x07trigger\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61use_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"r\n\x0fTrainingStarted\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x17\n\x0fvectors_version\x18\x03 \x01(\x04\x12\x16\n\x0elabels_version\x18\x04 \x01(\x04\x12\x0c\n\x04rows\x18\x05 \x01(\x04\"\x8a\x02\n\x0eTrialCompleted\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\r\n\x05trial\x18\x03 \x01(\r\x12\x11\n\talgorithm\x18\x04 \x01(\t\x12\x17\n\x0fparameters_json\x18\x05 \x01(\t\x12\x39\n\x07metrics\x18\x06 \x03(\x0b\x32(.millrace.v1.TrialCompleted.MetricsEntry\x12\x13\n\x0b\x63pu_seconds\x18\x07 \x01(\x01\x12\x0c\n\x04loss\x18\x08 \x01(\x01\x12\r\n\x05state\x18\t \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xa0\x01\n\x0cSliceMetrics\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12\x37\n\x07metrics\x18\x04 \x03(\x0b\x32&.millrace.v1.SliceMetrics.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xa3\x01\n\rNaiveBaseline\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x38\n\x07metrics\x18\x02 \x03(\x0b\x32\'.millrace.v1.NaiveBaseline.MetricsEntry\x12\x1a\n\x12\x62\x65tter_probability\x18\x03 \x01(\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"W\n\x0bModelSchema\x12\x0f\n\x07numbers\x18\x01 \x03(\t\x12\x12\n\ncategories\x18\x02 \x03(\t\x12\x12\n\nlabel_kind\x18\x03 \x01(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\t\"\xad\t\n\x11TrainingCompleted\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x18\n\x10pipeline_version\x18\x02 \x01(\r\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x12\n\nrun_number\x18\x04 \x01(\x04\x12\x0f\n\x07trigger\x18\x05 \x01(\t\x12\x10\n\x08\x63\x61use_id\x18\x06 \x01(\t\x12\x11\n\talgorithm\x18\x07 \x01(\t\x12\x17\n\x0fparameters_json\x18\x08 \x01(\t\x12\x14\n\x0c\x61rtifact_uri\x18\t \x01(\t\x12\x17\n\x0f\x61rtifact_sha256\x18\n \x01(\t\x12\x13\n\x0b\x64\x61taset_uri\x18\x0b \x01(\t\x12\x16\n\x0e\x64\x61taset_sha256\x18\x0c \x01(\t\x12\x12\n\ntrain_rows\x18\r \x01(\x04\x12\x14\n\x0choldout_rows\x18\x0e \x01(\x04\x12<\n\x07metrics\x18\x0f \x03(\x0b\x32+.millrace.v1.TrainingCompleted.MetricsEntry\x12M\n\x10\x63hampion_metrics\x18\x10 \x03(\x0b\x32\x33.millrace.v1.TrainingCompleted.ChampionMetricsEntry\x12\x18\n\x10\x63hampion_version\x18\x11 \x01(\r\x12\x1a\n\x12\x62\x65tter_probability\x18\x12 \x01(\x01\x12\x19\n\x11reference_profile\x18\x13 \x01(\x0c\x12\x13\n\x0b\x66it_seconds\x18\x14 \x01(\x01\x12\x13\n\x0b\x63pu_seconds\x18\x15 \x01(\x01\x12\x10\n\x08\x61s_of_us\x18\x16 \x01(\x03\x12\x1a\n\x12\x61rtifact_signature\x18\x17 \x01(\x0c\x12\x16\n\x0esigning_key_id\x18\x18 \x01(\t\x12\x17\n\x0fvectors_version\x18\x19 \x01(\x04\x12\x16\n\x0elabels_version\x18\x1a \x01(\x04\x12\x13\n\x0brecord_json\x18\x1b \x01(\t\x12)\n\x06slices\x18\x1e \x03(\x0b\x32\x19.millrace.v1.SliceMetrics\x12,\n\x08\x62\x61seline\x18\x1f \x01(\x0b\x32\x1a.millrace.v1.NaiveBaseline\x12(\n\x06schema\x18  \x01(\x0b\x32\x18.millrace.v1.ModelSchema\x12G\n\rcolumn_scores\x18! \x03(\x0b\x32\x30.millrace.v1.TrainingCompleted.ColumnScoresEntry\x12\x14\n\x0cwall_seconds\x18# \x01(\x01\x12\x19\n\x11peak_memory_bytes\x18$ \x01(\x04\x12\x13\n\x06joules\x18% \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x63\x61rd_uri\x18& \x01(\t\x12\x13\n\x0b\x63\x61rd_sha256\x18\' \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x36\n\x14\x43hampionMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x33\n\x11\x43olumnScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\t\n\x07_joules\"\xcd\x01\n\x0eTrainingFailed\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\nrun_number\x18\x03 \x01(\x04\x12\x0f\n\x07trigger\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x13\n\x0b\x63pu_seconds\x18\x06 \x01(\x01\x12\x14\n\x0cwall_seconds\x18\x07 \x01(\x01\x12\x19\n\x11peak_memory_bytes\x18\x08 \x01(\x04\x12\x13\n\x06joules\x18\t \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_joulesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,10 +33,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRIALCOMPLETED_METRICSENTRY']._loaded_options = None
   _globals['_TRIALCOMPLETED_METRICSENTRY']._serialized_options = b'8\001'
+  _globals['_SLICEMETRICS_METRICSENTRY']._loaded_options = None
+  _globals['_SLICEMETRICS_METRICSENTRY']._serialized_options = b'8\001'
+  _globals['_NAIVEBASELINE_METRICSENTRY']._loaded_options = None
+  _globals['_NAIVEBASELINE_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_TRAININGCOMPLETED_METRICSENTRY']._loaded_options = None
   _globals['_TRAININGCOMPLETED_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_TRAININGCOMPLETED_CHAMPIONMETRICSENTRY']._loaded_options = None
   _globals['_TRAININGCOMPLETED_CHAMPIONMETRICSENTRY']._serialized_options = b'8\001'
+  _globals['_TRAININGCOMPLETED_COLUMNSCORESENTRY']._loaded_options = None
+  _globals['_TRAININGCOMPLETED_COLUMNSCORESENTRY']._serialized_options = b'8\001'
   _globals['_RETRAINREQUESTED']._serialized_start=50
   _globals['_RETRAINREQUESTED']._serialized_end=201
   _globals['_RETRAINSKIPPED']._serialized_start=203
@@ -44,15 +50,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAININGSTARTED']._serialized_start=306
   _globals['_TRAININGSTARTED']._serialized_end=420
   _globals['_TRIALCOMPLETED']._serialized_start=423
-  _globals['_TRIALCOMPLETED']._serialized_end=660
-  _globals['_TRIALCOMPLETED_METRICSENTRY']._serialized_start=614
-  _globals['_TRIALCOMPLETED_METRICSENTRY']._serialized_end=660
-  _globals['_TRAININGCOMPLETED']._serialized_start=663
-  _globals['_TRAININGCOMPLETED']._serialized_end=1413
-  _globals['_TRAININGCOMPLETED_METRICSENTRY']._serialized_start=614
-  _globals['_TRAININGCOMPLETED_METRICSENTRY']._serialized_end=660
-  _globals['_TRAININGCOMPLETED_CHAMPIONMETRICSENTRY']._serialized_start=1359
-  _globals['_TRAININGCOMPLETED_CHAMPIONMETRICSENTRY']._serialized_end=1413
-  _globals['_TRAININGFAILED']._serialized_start=1415
-  _globals['_TRAININGFAILED']._serialized_end=1518
+  _globals['_TRIALCOMPLETED']._serialized_end=689
+  _globals['_TRIALCOMPLETED_METRICSENTRY']._serialized_start=643
+  _globals['_TRIALCOMPLETED_METRICSENTRY']._serialized_end=689
+  _globals['_SLICEMETRICS']._serialized_start=692
+  _globals['_SLICEMETRICS']._serialized_end=852
+  _globals['_SLICEMETRICS_METRICSENTRY']._serialized_start=643
+  _globals['_SLICEMETRICS_METRICSENTRY']._serialized_end=689
+  _globals['_NAIVEBASELINE']._serialized_start=855
+  _globals['_NAIVEBASELINE']._serialized_end=1018
+  _globals['_NAIVEBASELINE_METRICSENTRY']._serialized_start=643
+  _globals['_NAIVEBASELINE_METRICSENTRY']._serialized_end=689
+  _globals['_MODELSCHEMA']._serialized_start=1020
+  _globals['_MODELSCHEMA']._serialized_end=1107
+  _globals['_TRAININGCOMPLETED']._serialized_start=1110
+  _globals['_TRAININGCOMPLETED']._serialized_end=2307
+  _globals['_TRAININGCOMPLETED_METRICSENTRY']._serialized_start=643
+  _globals['_TRAININGCOMPLETED_METRICSENTRY']._serialized_end=689
+  _globals['_TRAININGCOMPLETED_CHAMPIONMETRICSENTRY']._serialized_start=2189
+  _globals['_TRAININGCOMPLETED_CHAMPIONMETRICSENTRY']._serialized_end=2243
+  _globals['_TRAININGCOMPLETED_COLUMNSCORESENTRY']._serialized_start=2245
+  _globals['_TRAININGCOMPLETED_COLUMNSCORESENTRY']._serialized_end=2296
+  _globals['_TRAININGFAILED']._serialized_start=2310
+  _globals['_TRAININGFAILED']._serialized_end=2515
 # @@protoc_insertion_point(module_scope)

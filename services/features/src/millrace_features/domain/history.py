@@ -7,12 +7,12 @@ their times; of equal times, in the order of arrival.
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from millrace_features.domain import labels as truth
 from millrace_features.domain.events import EventAccepted, EventLabelled
 from millrace_features.domain.labels import Labels
-from millrace_features.domain.lists import inserted
+from millrace_features.domain.lists import inserted, shifted
 from millrace_features.domain.plan import Plan, Retention
 from millrace_kernel.pipeline import LABEL
 
@@ -20,8 +20,7 @@ NAN = math.nan
 NO_EVENT_YET = -(1 << 62)
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     version: int  # the newest pipeline version seen, which decides what is kept
     newest: int  # the newest event time seen
     times: list[int]
@@ -61,6 +60,14 @@ def with_event(retention: Retention, history: History, plan: Plan, event: EventA
     horizon = newest - retention.lateness
     times = inserted(history.times, place, at)
     places, numbers = plan.number_places, event.numbers
+    gone = _gone(retention, times, horizon)
+    if gone <= place and history.labels is None and not history.ever:  # nearly all: in one go
+        fields = {
+            name: shifted(values, gone, place, numbers[places[name]] if name in places else NAN)
+            for name, values in history.fields.items()
+        }
+        del times[:gone]
+        return History(history.version, newest, times, fields, history.ever, None)
     fields = {
         name: inserted(values, place, numbers[places[name]] if name in places else NAN)
         for name, values in history.fields.items()
@@ -69,7 +76,6 @@ def with_event(retention: Retention, history: History, plan: Plan, event: EventA
     if labels is not None:
         labels = truth.with_event(labels, place, event, horizon)
     grown = History(history.version, newest, times, fields, history.ever, labels)
-    gone = _gone(retention, times, horizon)
     return _without(grown, gone, horizon) if gone else grown
 
 

@@ -11,6 +11,13 @@ def inserted(values: list[T], place: int, value: T) -> list[T]:
     return copy
 
 
+def shifted(values: list[T], gone: int, place: int, value: T) -> list[T]:
+    """As `inserted`, without the first `gone`, none of which stands after the place."""
+    copy = values[gone:]
+    copy.insert(place - gone, value)
+    return copy
+
+
 def replaced(values: list[T], place: int, value: T) -> list[T]:
     copy = values.copy()
     copy[place] = value

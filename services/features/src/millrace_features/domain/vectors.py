@@ -29,10 +29,7 @@ def decide(plan: Plan, history: History, event: EventAccepted, *, late: bool) ->
         for place, evaluate in plan.expressions:
             numbers[place] = evaluate(values, lagged)
     if not late:
-        for window in plan.windows:
-            present = _present(plan, history, event, window, before)
-            for place, aggregate in window.columns:
-                numbers[place] = aggregate(present)
+        _aggregate(plan, history, event, before, numbers)
         for place, name in plan.ever:
             numbers[place] = _newest(plan, history, event, name, before)
     return FeaturesComputed(
@@ -48,11 +45,11 @@ def decide(plan: Plan, history: History, event: EventAccepted, *, late: bool) ->
 
 
 def _refuse_misshapen(plan: Plan, event: EventAccepted) -> None:
-    expected, found = (
-        (len(plan.number_places), plan.text_count),
-        (len(event.numbers), len(event.texts)),
-    )
-    if found != expected:
+    if len(event.numbers) != len(plan.number_places) or len(event.texts) != plan.text_count:
+        expected, found = (
+            (len(plan.number_places), plan.text_count),
+            (len(event.numbers), len(event.texts)),
+        )
         raise PermanentError(
             f"event {event.event_id} carries {found[0]} numbers and {found[1]} texts, but version {plan.version} "
             f"of pipeline {plan.pipeline} has {expected[0]} and {expected[1]}; send it again through ingestion"
@@ -82,16 +79,32 @@ def _lagged(history: History, before: int) -> Lagged:
     return lagged
 
 
+def _aggregate(
+    plan: Plan, history: History, event: EventAccepted, before: int, numbers: list[float]
+) -> None:
+    """Fill in what is made of windows; those of the same length begin at the same place."""
+    length, start = -1, 0
+    for window in plan.windows:
+        if window.length != length:
+            length = window.length
+            start = bisect_right(history.times, event.event_time - length, 0, before)
+        present = _present(plan, history, event, window, start, before)
+        for place, aggregate in window.columns:
+            numbers[place] = aggregate(present)
+
+
 def _present(
-    plan: Plan, history: History, event: EventAccepted, window: Window, before: int
+    plan: Plan, history: History, event: EventAccepted, window: Window, start: int, before: int
 ) -> Sequence[float]:
-    """What the window holds and is not missing, oldest first: events in (time - length, time], itself included."""
-    at, name = event.event_time, window.of
-    start = bisect_right(history.times, at - window.length, 0, before)
+    """What the window holds and is not missing, oldest first: events in (time - length, time], itself included.
+
+    `start` is the place of the first of them.
+    """
+    name = window.of
     if name is None:
         return range(start, before + 1)  # only their number counts
     if name == LABEL:  # its own label is the answer that is sought
-        return history.labels.known_in(start, before, at) if history.labels else ()
+        return history.labels.known_in(start, before, event.event_time) if history.labels else ()
     values = history.fields[name][start:before] if name in history.fields else []
     values.append(event.numbers[plan.number_places[name]])
     return present(values)

@@ -95,10 +95,14 @@ def _refuse_duplicate_keys(value: bytes, body: dict[str, Any]) -> None:
 
     Only the escape \\u003a hides a colon from the count; values with one, or that lost a key, are read again slowly.
     A flat object need not be written back: one colon for each key that was kept and those in its texts are all there are.
+    As many colons as keys were kept: then there are none in its texts, and none of an object within.
     """
     colons = value.count(b":")
+    is_without_lists = b"[" not in value
+    if is_without_lists and colons == len(body):
+        return
     hides = _ESCAPED_COLON in value
-    if not hides and b"[" not in value:
+    if not hides and is_without_lists:
         in_texts = sum([kept.count(":") for kept in body.values() if type(kept) is str])
         if len(body) + in_texts == colons:
             return

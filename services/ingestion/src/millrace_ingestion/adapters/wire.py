@@ -1,5 +1,6 @@
 """Protobuf to and from the domain: the only place in ingestion that knows the generated classes."""
 
+from millrace_contracts.hot_fields import doubles, opening, texts
 from millrace_contracts.message import Message
 from millrace_contracts.pipeline_file import pipeline_from_json
 from millrace_contracts.wire import Encoder, RawWire, WireError, WireTable
@@ -14,6 +15,8 @@ from millrace_kernel.ids import derived_id
 from millrace_kernel.pipeline import Pipeline
 from millrace_proto.v1 import events_pb2, labels_pb2, pipelines_pb2
 
+_NUMBERS, _TEXTS = 0x32, 0x3A  # tags of EventAccepted's fields 6 and 7
+
 
 def pipeline_applied(message: Message) -> Pipeline:
     applied = pipelines_pb2.PipelineApplied.FromString(message.value)
@@ -26,15 +29,9 @@ def pipeline_applied(message: Message) -> Pipeline:
 
 
 def event_accepted(event: EventAccepted) -> bytes:
-    return events_pb2.EventAccepted(
-        pipeline=event.pipeline,
-        pipeline_version=event.pipeline_version,
-        event_id=event.event_id,
-        entity=event.entity,
-        event_time_us=event.event_time,
-        numbers=event.numbers,
-        texts=event.texts,
-    ).SerializeToString()
+    pipeline, version, event_id, entity, time, numbers, its_texts = event
+    begin = opening(pipeline, version, event_id, entity, time)
+    return begin + doubles(_NUMBERS, numbers) + texts(_TEXTS, its_texts)
 
 
 def event_labelled(event: EventLabelled) -> bytes:

@@ -1,7 +1,7 @@
 """One submission in, events out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from millrace_ingestion.application.pipelines import Route
 from millrace_ingestion.application.ports import Ledger
@@ -16,8 +16,7 @@ class RefusedError(PermanentError):
     """At least one pipeline that reads the topic could not take the message; the text says which and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one submission led to. Pipelines decide for themselves: one may accept what another refuses."""
 
     outputs: tuple[Output, ...]
@@ -39,7 +38,7 @@ def on_submission(submission: Submission, routes: Sequence[Route], ledger: Ledge
 
 def as_label(submission: Submission) -> Submission:
     """Where only labels come, whatever is not a retraction is a label."""
-    return replace(submission, kind=Kind.LABEL) if submission.kind is Kind.EVENT else submission
+    return submission._replace(kind=Kind.LABEL) if submission.kind is Kind.EVENT else submission
 
 
 def _take(route: Route, submission: Submission, ledger: Ledger) -> tuple[Output, ...] | Refusal:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from millrace_ingestion.domain.events import (
     EventAccepted,
@@ -21,16 +21,14 @@ from millrace_kernel.ids import EntityId
 from millrace_kernel.time import Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Happened:
+class Happened(NamedTuple):
     """When an event happened, and to what."""
 
     time: Instant
     entity: EntityId
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     happened: Happened | None = None  # None: no such event has been accepted here
     label: LabelValue | None = None
     retracted: bool = False  # the label that was known has been taken back
@@ -48,6 +46,8 @@ def decide(
 ) -> tuple[Output, ...] | Refusal:
     """What a valid event or label leads to. Nothing, when all of it was known before."""
     if isinstance(valid, ValidEvent):
+        if valid.label is None:  # nearly all
+            return (valid.accepted,) if known.happened is None else ()
         return tuple(_event(known, valid, aggregates_labels))
     return _label(known, valid, aggregates_labels)
 

@@ -34,7 +34,12 @@ from millrace_registry.domain.pipelines import EARLIER_KEPT, Applied
 _JSON = ("metrics", "champion_metrics")
 _BYTES = ("reference_profile", "artifact_signature")
 _RENAMED = {"as_of": "as_of_us", "id": "message_id", "at": "registered_at_us"}
-_COLUMNS = {field.name: _RENAMED.get(field.name, field.name) for field in fields(TrainingCompleted)}
+_NOT_KEPT = ("evidence",)  # what the gates made of it stands in the verdicts
+_COLUMNS = {
+    field.name: _RENAMED.get(field.name, field.name)
+    for field in fields(TrainingCompleted)
+    if field.name not in _NOT_KEPT
+}
 
 
 class SqlPipelines:

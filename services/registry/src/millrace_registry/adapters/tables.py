@@ -83,6 +83,8 @@ model_versions = Table(
     Column("reference_profile", LargeBinary, nullable=False),
     Column("fit_seconds", Double, nullable=False),
     Column("cpu_seconds", Double, nullable=False),
+    Column("card_uri", Text, nullable=False, server_default=""),  # empty: no model card was made
+    Column("card_sha256", Text, nullable=False, server_default=""),
     Column("as_of_us", BigInteger, nullable=False),
     Column("message_id", _ID, nullable=False),  # that the run completed
     Column("registered_at_us", BigInteger, nullable=False),

@@ -170,6 +170,7 @@ def _model_detail(row: RowMapping) -> ModelDetail:
     as_they_are = (
         "pipeline_version", "run_number", "cause_id", "artifact_uri", "artifact_sha256", "dataset_uri",
         "dataset_sha256", "train_rows", "holdout_rows", "champion_version", "signing_key_id",
+        "card_uri", "card_sha256",
     )  # fmt: skip
     return ModelDetail(
         model=_model(row),

@@ -1,7 +1,7 @@
 """Between the bytes on the bus and the registry's own events."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message as ProtoMessage
 
@@ -10,6 +10,7 @@ from millrace_contracts.pipeline_file import pipeline_to_json
 from millrace_contracts.wire import Encoder, WireTable, instant_of
 from millrace_kernel.ids import ModelVersionNumber, PipelineName, RunId
 from millrace_kernel.pipeline import Pipeline
+from millrace_kernel.time import Instant
 from millrace_proto.v1.commands_pb2 import ApprovePromotion as ApprovePromotionProto
 from millrace_proto.v1.commands_pb2 import PausePipeline as PausePipelineProto
 from millrace_proto.v1.commands_pb2 import RejectPromotion as RejectPromotionProto
@@ -50,6 +51,7 @@ from millrace_registry.domain.events import (
     TrainingCompleted,
     Verdict,
 )
+from millrace_registry.domain.evidence import Baseline, Evidence, Schema, Slice
 
 LONGEST_ID = 400  # characters; what the tables' keys have room for
 EARLIER_BYTES = 700_000  # of earlier files in one message: with the rest it stays below the 1 MB that brokers take
@@ -95,32 +97,55 @@ def training_completed(message: Message) -> TrainingCompleted:
         as_of=instant_of(proto.as_of_us),
         id=message.id,
         at=message.recorded_at,
+        card_uri=proto.card_uri,
+        card_sha256=proto.card_sha256,
+        evidence=_evidence(proto),
     )
 
 
-def approve_promotion(message: Message) -> ApprovePromotion:
-    proto = ApprovePromotionProto.FromString(message.value)
-    _storable(message, proto)
-    name, version = PipelineName(proto.pipeline), ModelVersionNumber(proto.version)
-    return ApprovePromotion(
-        name, version, proto.actor, proto.reason, message.id, message.recorded_at
+def _evidence(proto: TrainingCompletedProto) -> Evidence:
+    schema, baseline = proto.schema, proto.baseline
+    scores = sorted(proto.column_scores.items(), key=lambda item: (-item[1], item[0]))
+    return Evidence(
+        slices=tuple(
+            Slice(each.by, each.value, each.rows, dict(each.metrics)) for each in proto.slices
+        ),
+        baseline=Baseline(baseline.name, dict(baseline.metrics), baseline.better_probability)
+        if proto.HasField("baseline")
+        else None,
+        schema=Schema(
+            tuple(schema.numbers),
+            tuple(schema.categories),
+            schema.label_kind,
+            tuple(schema.classes),
+        )
+        if proto.HasField("schema")
+        else None,
+        column_scores=dict(scores),
     )
 
 
-def reject_promotion(message: Message) -> RejectPromotion:
-    proto = RejectPromotionProto.FromString(message.value)
-    _storable(message, proto)
-    name, version = PipelineName(proto.pipeline), ModelVersionNumber(proto.version)
-    return RejectPromotion(
-        name, version, proto.actor, proto.reason, message.id, message.recorded_at
-    )
+T = TypeVar("T")
 
 
-def roll_back(message: Message) -> RollBack:
-    proto = RollBackProto.FromString(message.value)
-    _storable(message, proto)
-    name, version = PipelineName(proto.pipeline), ModelVersionNumber(proto.version)
-    return RollBack(name, version, proto.actor, proto.reason, message.id, message.recorded_at)
+def _version_command(
+    kind: Callable[[PipelineName, ModelVersionNumber, str, str, str, Instant], T],
+    proto_kind: type[Any],
+) -> Callable[[Message], T]:
+    """The three commands about a version have the same fields."""
+
+    def decode(message: Message) -> T:
+        proto = proto_kind.FromString(message.value)
+        _storable(message, proto)
+        name, version = PipelineName(proto.pipeline), ModelVersionNumber(proto.version)
+        return kind(name, version, proto.actor, proto.reason, message.id, message.recorded_at)
+
+    return decode
+
+
+approve_promotion = _version_command(ApprovePromotion, ApprovePromotionProto)
+reject_promotion = _version_command(RejectPromotion, RejectPromotionProto)
+roll_back = _version_command(RollBack, RollBackProto)
 
 
 def pause_pipeline(message: Message) -> PausePipeline:

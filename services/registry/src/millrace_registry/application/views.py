@@ -92,7 +92,22 @@ class ModelDetail:
     better_probability: float | None
     fit_seconds: float | None
     cpu_seconds: float | None
+    card_uri: str  # empty: no model card was made
+    card_sha256: str
     as_of: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardDocument:
+    """A model card: for people in two forms, and its figures for programs."""
+
+    markdown: str
+    html: str
+    facts: Any
+
+
+class Cards(Protocol):
+    def read(self, uri: str, sha256: str) -> CardDocument: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,3 +20,17 @@ class UnknownVersionError(PermanentError):
 
 class CommandRefusedError(PermanentError):
     """A command that cannot be carried out as things stand. The text says why, and what can be done."""
+
+
+class UnknownCardError(PermanentError):
+    """No model card was made for this version."""
+
+    def __init__(self, pipeline: str, version: int) -> None:
+        super().__init__(
+            f"version {version} of {pipeline} has no model card: it only added trees to the champion, was made before "
+            "there were cards, or training leaves them out (TRAINING_CARDS) or failed to make it (see the run's notes)"
+        )
+
+
+class UnreadableCardError(PermanentError):
+    """What is stored where a model card should be is none."""

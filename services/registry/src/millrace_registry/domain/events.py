@@ -11,6 +11,7 @@ from enum import StrEnum
 from millrace_kernel.ids import ModelVersionNumber, PipelineName, RunId
 from millrace_kernel.pipeline import Pipeline
 from millrace_kernel.time import Instant
+from millrace_registry.domain.evidence import NO_EVIDENCE, Evidence
 
 NO_MODEL = ModelVersionNumber(0)
 
@@ -55,6 +56,9 @@ class TrainingCompleted:
     as_of: Instant
     id: str
     at: Instant
+    card_uri: str = ""  # of the model card; empty: none was made
+    card_sha256: str = ""
+    evidence: Evidence = NO_EVIDENCE  # for the gates; what they made of it is kept in the verdicts
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def on_candidate(models: Models, training: TrainingCompleted, file: Pipeline) ->
     """Register the candidate; then it is rejected, promoted, or waits for a person."""
     model = ModelVersion(ModelVersionNumber(models.newest + 1), training)
     yield ModelRegistered(model)
-    verdicts = judge(file.gates, training, models.champion)
+    verdicts = judge(file, training, models.champion)
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if failed:
         reason = "; ".join(f"failed {verdict.gate}: {verdict.evidence}" for verdict in failed)

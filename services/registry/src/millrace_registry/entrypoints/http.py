@@ -21,6 +21,7 @@ from millrace_registry.bootstrap import NAME, Parts
 from millrace_registry.domain.errors import UnknownPipelineError, UnknownVersionError
 from millrace_registry.entrypoints.applying import apply
 from millrace_registry.entrypoints.asking import Accepted, Ask, command_of
+from millrace_registry.entrypoints.cards import add_cards
 from millrace_service.http import LimitedBody, NamePath, create_app, problem
 from millrace_telemetry.tracing import read_traceparent
 
@@ -96,6 +97,7 @@ def create(parts: Parts, worker: SqlWorker, is_ready: Callable[[], bool]) -> Fas
     _answer_refusals(app)
     _add_files(app, parts, worker)
     _add_models(app, parts)
+    add_cards(app, parts)
     _add_commands(app, parts)
     return app
 

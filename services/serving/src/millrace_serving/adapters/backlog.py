@@ -34,6 +34,7 @@ class Backlog:
         self, record: Callable[[Entry, int], Outgoing], spill: Spill | None, started: Instant
     ) -> None:
         self.waiting: deque[Entry] = deque()
+        self._written: deque[Outgoing] = deque()  # the records of the oldest, as far as prepared
         self.bytes = 0  # of what is in memory
         self.first = 0
         self.sent = 0  # all numbers before it have been acknowledged
@@ -59,6 +60,13 @@ class Backlog:
     def on_disk(self) -> int:
         """Answers that stand in segments."""
         return sum(map(len, self.segments))
+
+    def prepare(self, most: int) -> None:
+        """Write out so many more records ahead of time."""
+        start = len(self._written)
+        entries = islice(self.waiting, start, start + max(0, most))
+        number = self.first + start
+        self._written += [self._record(entry, number + at) for at, entry in enumerate(entries)]
 
     def oldest(self, most: int) -> tuple[list[Outgoing], int]:
         """The records of the oldest in memory, and the number after the last of them."""
@@ -107,10 +115,12 @@ class Backlog:
         skip = start - self.first
         if skip < 0:
             return []
-        entries = islice(self.waiting, skip, skip + most)
-        return [self._record(entry, start + index) for index, entry in enumerate(entries)]
+        self.prepare(skip + most - len(self._written))
+        return list(islice(self._written, skip, skip + most))
 
     def _forget(self, end: int) -> None:
         while self.waiting and self.first < end:
             self.bytes -= self.waiting.popleft().size
             self.first += 1
+            if self._written:
+                self._written.popleft()

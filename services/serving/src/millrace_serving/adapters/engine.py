@@ -1,7 +1,5 @@
 """Artifacts into memory: signature and digest, the artifact's own checks, and a first answer before anybody waits for one."""
 
-from collections import OrderedDict
-
 import numpy as np
 from typing_extensions import override
 
@@ -13,6 +11,7 @@ from millrace_artifacts.single_row import RowScorer
 from millrace_artifacts.trial import try_artifact
 from millrace_kernel.errors import MillraceError, PermanentError
 from millrace_kernel.pipeline import LabelKind
+from millrace_serving.adapters.tried import Tried
 from millrace_serving.application.ports import Engine, LoadedModel
 from millrace_serving.domain.answers import Scores, answers
 from millrace_serving.domain.champions import Champion
@@ -24,11 +23,9 @@ from millrace_serving.domain.columns import (
     Signature,
 )
 
-_MOST_TRIED = 100_000  # digests of artifacts, about 150 bytes each
-
-# What a loaded model takes, in bytes: so much, and so much for each byte of its file. ONNX measured for 20 to 200 trees of
-# XGBoost, the native form guessed; ONNX Runtime keeps the file's lists beside the trees that it makes of them (see docs/decisions/0013).
-_MEMORY = {Runtime.ONNX: (160_000, 6.5), Runtime.NATIVE: (60_000, 1.5)}
+# What a loaded model takes, in bytes: so much, and so much for each byte of its file; measured for 20 to 200 trees of XGBoost
+# (ONNX) and 1 to 400 (native). ONNX Runtime keeps the file's lists beside the trees that it makes of them (see docs/decisions/0013).
+_MEMORY = {Runtime.ONNX: (160_000, 6.5), Runtime.NATIVE: (10_000, 1.5)}
 
 _PLATFORMS = {Runtime.ONNX: "onnxruntime_onnx", Runtime.NATIVE: "xgboost_ubj"}
 
@@ -75,10 +72,10 @@ class ArtifactModel(LoadedModel):
 class ArtifactEngine(Engine):
     """Loads artifacts that a trusted key has signed for the champion's pipeline; nothing else is even fetched."""
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, tried: Tried) -> None:
+        """`tried`: what need not be tried in a process of its own again."""
         self._vault = vault
-        # what a process of its own has survived, by digest: after it had to leave the memory it need not be tried again
-        self._tried: OrderedDict[str, None] = OrderedDict()
+        self._tried = tried
 
     @override
     def load(self, champion: Champion) -> LoadedModel:
@@ -105,9 +102,7 @@ class ArtifactEngine(Engine):
         runtime = artifact.model.runtime
         if runtime is Runtime.NATIVE and champion.artifact_sha256 not in self._tried:
             try_artifact(content)  # what could end a process ends that one
-            self._tried[champion.artifact_sha256] = None
-            while len(self._tried) > _MOST_TRIED:
-                self._tried.popitem(last=False)
+            self._tried.add(champion.artifact_sha256)
         model = ArtifactModel(load_scorer(artifact), _PLATFORMS[runtime], _memory_of(artifact))
         _warm_up(model)
         return model
@@ -130,12 +125,17 @@ def _memory_of(artifact: Artifact) -> int:
 
 
 def _warm_up(model: ArtifactModel) -> None:
-    """Answer a vector in which everything is missing: what a library prepares at its first call is ready then."""
+    """Answer a vector in which everything is missing: what a library prepares at its first call is ready then.
+
+    Raises PermanentError for a model that answers it more or less than once.
+    """
     columns = model.signature.columns
     numbers = np.full((1, len(columns.numbers)), MISSING_NUMBER)
     categories = [tuple(MISSING_CATEGORY for _ in columns.categories)]
-    answers(
+    found = answers(
         model.signature.kind,
         model.signature.classes,
         model.score(Rows(columns, numbers, categories)),
     )
+    if len(found) != 1:
+        raise PermanentError(f"the model gives {len(found)} answers to one row; train again")

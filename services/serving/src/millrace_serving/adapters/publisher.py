@@ -38,6 +38,8 @@ DRAIN_SECONDS = (
 )
 _LAST_SEND_SECONDS = 2
 _LOOK_AGAIN_SECONDS = 0.05
+_TURNS = 4  # in which records are written out while one lingers
+_TURN = 50  # records
 
 _OBJECT_BYTES = 600  # a prediction, its vector and its answer, without what they hold
 _ROW_BYTES = 400  # the same for a single row
@@ -307,8 +309,13 @@ class BusPublisher(Publisher):
         self._is_spill_full = False
 
     async def _linger(self) -> None:
-        """Nothing is sent right after: in the meantime what waits may have gone to the disk, and then it goes first."""
-        await asyncio.sleep(self._linger_seconds)
+        """Nothing is sent right after: in the meantime what waits may have gone to the disk, and then it goes first.
+
+        Records are written out meanwhile, a few at a time: all at once, requests would wait for it.
+        """
+        for _ in range(_TURNS):
+            await asyncio.sleep(self._linger_seconds / _TURNS)
+            self._backlog.prepare(_TURN)
         self._has_lingered = True
 
     def _is_worth_sending(self) -> bool:

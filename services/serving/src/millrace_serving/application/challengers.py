@@ -9,7 +9,6 @@ from millrace_kernel.errors import PermanentError, TransientError
 from millrace_kernel.ids import PipelineName
 from millrace_kernel.time import Instant
 from millrace_serving.application.deployments import Deployment, Deployments
-from millrace_serving.application.errors import ModelNotLoadedError
 from millrace_serving.application.handlers import predictions_of
 from millrace_serving.application.pipelines import Pipelines
 from millrace_serving.application.ports import Engine
@@ -27,17 +26,25 @@ from millrace_serving.domain.events import FeaturesComputed, PredictionMade, Rol
 
 logger = logging.getLogger(__name__)
 
+_HOLDER = "challengers"
+
 
 class Challengers:
     """Follows the trials of all pipelines, and loads their challengers. Belongs to the event loop's thread.
 
     History may be heard again from its beginning: what is over stays over.
+
+    Challengers take room from the champions', and keep it, with the champions that they are compared with, until their
+    trials end. One that finds half of all room taken by other challengers waits for one of them to end: nobody misses its
+    answers, and it loses no vector, as it scores the stream from its trial's beginning on, whenever it comes.
     """
 
-    def __init__(self, routing: Routing, engine: Engine) -> None:
+    def __init__(self, routing: Routing, engine: Engine, deployments: Deployments) -> None:
         self.changed = asyncio.Event()
         self._routing = routing
         self._engine = engine
+        self._deployments = deployments
+        self._sizes: dict[PipelineName, tuple[int, int]] = {}  # trial, bytes: of those that wait
         self._trials: dict[PipelineName, Trial] = {}  # the newest of each
         self._over: set[tuple[PipelineName, int]] = set()
 
@@ -85,24 +92,50 @@ class Challengers:
         for trial in over:
             if self._routing.running(trial.pipeline) is None:
                 self._routing.end(trial.pipeline)
+        self._count()
         due = [
             self._load(running.trial)
             for running in self.running()
             if running.deployment is None and not running.has_failed
         ]
         loaded = await asyncio.gather(*due)
+        self._count()
         return all(loaded) and len(self.running()) == len(self._routing.all())
 
     async def _load(self, trial: Trial) -> bool:
+        number, size = self._sizes.get(trial.pipeline, (0, 0))
+        if number == trial.number and not self._has_room(size):
+            return False
         try:
             model = await asyncio.to_thread(self._engine.load, trial.challenger)
         except TransientError:
             return False
         except PermanentError as error:
             self._routing.fail(trial.pipeline, str(error))
-        else:
-            self._routing.deploy(trial, Deployment(trial.challenger, model))
+            return True
+        if not self._has_room(model.memory):
+            self._sizes[trial.pipeline] = trial.number, model.memory
+            return False
+        self._sizes.pop(trial.pipeline, None)
+        self._routing.deploy(trial, Deployment(trial.challenger, model))
+        self._count()
         return True
+
+    def _has_room(self, size: int) -> bool:
+        """The only challenger always has."""
+        taken = self._taken()
+        return not taken or taken + size <= self._deployments.most_aside
+
+    def _taken(self) -> int:
+        deployed = [one.deployment for one in self._routing.all() if one.deployment is not None]
+        return sum(deployment.model.memory for deployment in deployed)
+
+    def _count(self) -> None:
+        """Tell what challengers take and which champions they need beside them."""
+        running = self._routing.all()
+        needed = [one.trial.pipeline for one in running if one.deployment is not None]
+        self._deployments.hold(_HOLDER, needed)
+        self._deployments.set_aside(self._taken())
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +159,7 @@ def on_shadowed(
 
     Nothing for vectors that cannot be read: who answers them has said so. A challenger that fails is told of, and says
     nothing more. Raises TransientError for a pipeline version that has not been heard of, and while the trial's champion is
-    on its way.
+    on its way, ModelNotLoadedError when it has to be loaded first.
     """
     running = routing.running(name)
     result: list[list[PredictionMade]] = [[] for _ in shadowed]
@@ -134,16 +167,18 @@ def on_shadowed(
         raise TransientError(f"{name}: the champion of the running trial does not answer here yet")
     if running is None or running.deployment is None:
         return result
-    sides = ((running.deployment, False), (_champion(name, deployments), True))
     for columns, indices in _readable(shadowed, name, pipelines):
-        for deployment, when_taken in sides:
+        for is_champion in (False, True):
             mine = [
                 index
                 for index in indices
                 if shadowed[index].at < running.trial.started
-                or _is_taken(running, shadowed[index]) is when_taken
+                or _is_taken(running, shadowed[index]) is is_champion
             ]
-            if deployment is None or not mine:
+            if not mine:
+                continue
+            deployment = deployments.current(name) if is_champion else running.deployment
+            if deployment is None:
                 continue
             vectors = [shadowed[index].vector for index in mine]
             made = _scored(deployment, columns, vectors, running, routing)
@@ -198,10 +233,3 @@ def _is_taken(running: Running, shadowed: Shadowed) -> bool:
     whichever answers there are, at most once."""
     vector = shadowed.vector
     return running.trial.takes(vector.entity or vector.event_id)
-
-
-def _champion(name: PipelineName, deployments: Deployments) -> Deployment | None:
-    try:
-        return deployments.current(name)
-    except ModelNotLoadedError:
-        return None

@@ -31,13 +31,15 @@ class Deployments:
     Together the models take at most `most_bytes`, by their own estimates. When there is no room, the versions before
     the champions go first, then the champions that have not been asked for longest. A champion that has gone, or has not
     come yet, is *cold*: `current` raises for it, so that nothing else answers in its place, and `ready` brings it back.
+    Challengers are not here, but they take room too: see `set_aside`.
 
     `current` and `loaded` may be called from any thread; all else belongs to the event loop's.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
-        self._bytes = 0
+        self._bytes = 0  # with what is set aside
+        self._aside = 0
         self._hot: OrderedDict[PipelineName, tuple[Deployment, ...]] = OrderedDict()
         self._with_previous: OrderedDict[PipelineName, None] = OrderedDict()  # oldest swap first
         self._cold: dict[PipelineName, Champion] = {}
@@ -101,6 +103,17 @@ class Deployments:
         elif self._held.pop(holder, None):
             self._make_room(None)
 
+    @property
+    def most_aside(self) -> int:
+        """Bytes that may be set aside: half of all, so that champions never have to make do without room."""
+        return self._most_bytes // 2
+
+    def set_aside(self, taken: int) -> None:
+        """So many bytes, all in all, are taken by models that are not here, and are left to them."""
+        self._bytes += taken - self._aside
+        self._aside = taken
+        self._make_room(None)
+
     def filled_by(self, fill: Fill) -> None:
         """What brings a cold champion into memory, by `swap`."""
         self._fill = fill
@@ -152,7 +165,7 @@ class Deployments:
 
     @property
     def bytes(self) -> int:
-        """What all models in memory take, by their own estimates."""
+        """What all models in memory take, by their own estimates, challengers among them."""
         return self._bytes
 
     @property

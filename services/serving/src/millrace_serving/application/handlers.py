@@ -18,10 +18,16 @@ BEFORE_ANY_EPOCH = 0
 
 
 def answers_of(deployment: Deployment, rows: Rows) -> list[Answer]:
-    """What this model says about the rows, which may stand under other columns than its own."""
+    """What this model says about the rows, which may stand under other columns than its own.
+
+    Raises ValueError for a model that does not say one thing about each, and whatever its library raises.
+    """
     signature = deployment.model.signature
     scores = deployment.model.score(aligned(rows, signature.columns))
-    return answers(signature.kind, signature.classes, scores)
+    found = answers(signature.kind, signature.classes, scores)
+    if len(found) != len(rows):
+        raise ValueError(f"the model gives {len(found)} answers to {len(rows)} rows")
+    return found
 
 
 def on_vectors(
@@ -39,7 +45,7 @@ def on_vectors(
     """
     groups: dict[tuple[PipelineName, int], list[int]] = defaultdict(list)
     for index, vector in enumerate(vectors):
-        groups[vector.pipeline, vector.pipeline_version].append(index)
+        groups[vector[:2]].append(index)  # the pipeline and its version
     champions = deployments.currents({name for name, _ in groups})
     results: dict[int, PredictionMade | PermanentError] = {}
     for (name, version), indices in groups.items():
@@ -67,11 +73,15 @@ def _on_group(
     routing: Routing | None,
 ) -> list[PredictionMade | PermanentError]:
     problems = [width_problem(columns, vector.numbers, vector.categories) for vector in vectors]
-    sound = [vector for vector, problem in zip(vectors, problems, strict=True) if problem is None]
+    is_sound = not any(problems)
+    sound = vectors if is_sound else [v for v, p in zip(vectors, problems, strict=True) if not p]
     if deployment is None:
-        predictions = iter(_fallbacks(sound, pipeline, columns))
+        made = _fallbacks(sound, pipeline, columns)
     else:
-        predictions = iter(_predictions(sound, columns, deployment, routing))
+        made = _predictions(sound, columns, deployment, routing)
+    if is_sound:
+        return [*made]
+    predictions = iter(made)
     return [
         next(predictions) if problem is None else PermanentError(problem) for problem in problems
     ]

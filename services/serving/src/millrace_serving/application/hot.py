@@ -46,6 +46,8 @@ _SOME_VALUES = (
     0.1748046875,
 )  # the same for a value: one on each side of the threshold
 
+_LONGEST_NUMBER = len("-1.2345678901234567e-308,")
+
 Value = float | int | str | None
 # the value or the class and its probabilities; then the response before the id, and after it
 _Written = tuple[float | None, str, Sequence[float], bytes, bytes]
@@ -98,6 +100,8 @@ class Plan:
         self._asked_as = champion.pipeline, self.version
         self._layout = _Layout(signature.columns)
         self._writer = _writer_of(champion, signature)
+        # bytes of a response, unless its id is full of what JSON escapes
+        self.longest = self._writer.longest + LONGEST_ID
         self._scorer = scorer
         self._log = log
         self._new_id = new_id
@@ -301,6 +305,11 @@ class _Template:
         said = sample.probabilities or (sample.value,)
         self._middle, _, self._end = rest.rpartition(orjson.dumps(said)[1:-1])
 
+    @property
+    def size(self) -> int:
+        """Bytes of a response without what its holes hold."""
+        return len(self.head) + len(self._middle) + len(self._end)
+
     def tail(self, said: bytes) -> bytes:
         """What comes after the id."""
         return b"%b%b%b" % (self._middle, said, self._end)
@@ -313,6 +322,11 @@ class _Values:
     place: int  # of the value in what the model answers
     below: _Template
     above: _Template  # the threshold
+
+    @property
+    def longest(self) -> int:
+        """Bytes of a response without its id."""
+        return max(self.below.size, self.above.size) + _LONGEST_NUMBER
 
     def written(self, scores: list[float]) -> _Written | None:
         value = scores[self.place]
@@ -328,6 +342,11 @@ class _Classes:
 
     classes: tuple[str, ...]
     templates: tuple[_Template, ...]
+
+    @property
+    def longest(self) -> int:
+        """Bytes of a response without its id."""
+        return max(each.size for each in self.templates) + _LONGEST_NUMBER * len(self.classes)
 
     def written(self, scores: list[float]) -> _Written | None:
         if len(scores) != len(self.classes) or not all(map(math.isfinite, scores)):

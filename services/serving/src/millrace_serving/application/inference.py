@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import count
 
-from millrace_kernel.ids import DerivedIds, EntityId, EventId, PipelineName
+from millrace_kernel.ids import EntityId, EventId, PipelineName, derived_id
 from millrace_kernel.pipeline import Pipeline
 from millrace_kernel.time import Clock, Instant
 from millrace_serving.application.completion import NO_ENTITY, Completion
@@ -106,7 +106,8 @@ class Inference:
         self._statistics = statistics
         self._completion = completion or Completion(pipelines, None, clock)
         self._explainer = explainer or NoExplainer()
-        self._ids = DerivedIds("request", instance, str(clock.now()))
+        # a UUID for each: what it begins with is this start of this instance, what it ends with counts
+        self._first_of_ids = derived_id("request", instance, str(clock.now()))[:-12]
         self._numbers = count(1)
 
     def answer(self, name: str, version: str | None, body: object) -> Answered:
@@ -186,7 +187,7 @@ class Inference:
 
     def new_id(self) -> str:
         """For a request that brings none."""
-        return self._ids.of(b"%d" % next(self._numbers))
+        return f"{self._first_of_ids}{next(self._numbers):012x}"
 
     def asked(self) -> AbstractContextManager[None]:
         """Around everything that is done for one request."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,7 @@ from millrace_kernel.pipeline import LabelKind
 from millrace_serving.domain.columns import Columns
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What is said about one vector.
 
     `value`: the value (regression) or the probability of the positive class (binary); None when no answer was possible.

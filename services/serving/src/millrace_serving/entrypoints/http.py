@@ -5,7 +5,6 @@ from collections.abc import Callable
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
 
 from millrace_service.http import create_app
 from millrace_serving.application.inference import Inference
@@ -18,7 +17,7 @@ from millrace_serving.entrypoints.infer import HotPath
 from millrace_serving.entrypoints.openapi import DESCRIPTION, ERRORS, INDEX, INFER, REFUSALS
 
 
-def app(parts: Parts, ready: Callable[[], bool]) -> ASGIApp:
+def app(parts: Parts, ready: Callable[[], bool]) -> HotPath:
     """The app of one instance. `ready`: history has been read, and the stream is being answered."""
     infer = Infer(parts.inference, ready)
     result = create_app(NAME, ready, parts.metrics.registry, description=DESCRIPTION)

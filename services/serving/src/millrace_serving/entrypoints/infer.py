@@ -56,6 +56,16 @@ class HotPath:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
 
+    def at_once(self, name: str, content: bytes) -> bytes | None:
+        """The response to a plain request with this body, for whoever has read it. None: the app is to be asked, and nothing
+        has happened. Only for responses that are not worth compressing."""
+        if not self._ready():
+            return None
+        plan = self._plans.plan(name)
+        if plan is None or plan.longest >= WORTH_COMPRESSING:
+            return None
+        return plan.answer(content)
+
     def _plan(self, name: str, version: str | None, scope: Scope) -> Plan | None:
         """For a request that may be one for a plan, as far as one can see before its body."""
         if version is not None or not self._ready():

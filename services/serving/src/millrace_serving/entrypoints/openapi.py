@@ -9,9 +9,13 @@ DESCRIPTION = (
 
 _TENSOR = {
     "type": "object",
-    "required": ["name", "shape", "datatype", "data"],
+    "required": ["name", "shape", "datatype"],
     "properties": {
-        "name": {"type": "string"},
+        "name": {
+            "type": "string",
+            "description": "a feature, or `features` for all of a model without categories; or of the pipeline file: "
+            "its entity, its time, its id, or a field, from which features are completed",
+        },
         "shape": {
             "type": "array",
             "items": {"type": "integer", "minimum": 1},
@@ -26,7 +30,13 @@ _TENSOR = {
         },
         "parameters": {
             "type": "object",
-            "description": "binary_data_size: the tensor's values are so many bytes behind the JSON, in data's place",
+            "properties": {
+                "binary_data_size": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "the tensor's values are so many bytes behind the JSON, in data's place",
+                }
+            },
         },
     },
 }
@@ -35,7 +45,12 @@ _OUTPUT = {
     "required": ["name"],
     "properties": {
         "name": {"type": "string"},
-        "parameters": {"type": "object", "description": "binary_data: send it behind the JSON"},
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "binary_data": {"type": "boolean", "description": "send it behind the JSON"}
+            },
+        },
     },
 }
 _REQUEST = {
@@ -47,8 +62,53 @@ _REQUEST = {
         "outputs": {"type": "array", "items": _OUTPUT, "description": "default: all"},
         "parameters": {
             "type": "object",
-            "description": "binary_data_output: send all outputs behind the JSON",
+            "description": "Others are hints, and ignored",
+            "properties": {
+                "binary_data_output": {
+                    "type": "boolean",
+                    "description": "send all outputs behind the JSON",
+                },
+                "entity": {
+                    "type": "string",
+                    "description": "whom the request is about, for a canary's share; without it the id decides",
+                },
+                "explain": {
+                    "type": "boolean",
+                    "description": "say why: SHAP values, of at most 100 rows",
+                },
+                "complete": {
+                    "type": "boolean",
+                    "description": "of a pipeline without an entity: complete features from its newest vector",
+                },
+            },
         },
+    },
+}
+_EXPLANATION = {
+    "type": "object",
+    "required": ["space", "base", "contributions"],
+    "description": "base + the sum of contributions is the model's raw output",
+    "properties": {
+        "space": {"type": "string", "enum": ["value", "log_odds", "logits", "probability"]},
+        "outputs": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "multiclass: the class of each base, and of each row's shares",
+        },
+        "base": {"description": "a number; multiclass: one for each class"},
+        "contributions": {
+            "type": "object",
+            "additionalProperties": {"type": "array", "items": {}},
+            "description": "by feature, one for each row; multiclass: one for each row and class",
+        },
+    },
+}
+_FRESHNESS = {
+    "type": "object",
+    "description": "by feature, for each row",
+    "additionalProperties": {
+        "type": "array",
+        "items": {"type": "string", "enum": ["given", "fresh", "stale", "absent"]},
     },
 }
 _RESPONSE = {
@@ -59,16 +119,63 @@ _RESPONSE = {
         "model_version": {"type": "string"},
         "id": {"type": "string"},
         "outputs": {"type": "array", "items": _TENSOR},
+        "parameters": {
+            "type": "object",
+            "description": "Where features were completed, or an explanation was asked for",
+            "properties": {
+                "explanation": _EXPLANATION,
+                "freshness": _FRESHNESS,
+                "vector_times": {
+                    "type": "array",
+                    "items": {"type": ["string", "null"], "format": "date-time"},
+                    "description": "for each row, the event time of the newest vector",
+                },
+                "online_store": {"type": "string", "enum": ["current", "catching up"]},
+            },
+        },
     },
 }
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 
+_HEADER_LENGTH = "Inference-Header-Content-Length"
+_BYTES = {"type": "string", "format": "binary"}
+
 INFER: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}},
+    "parameters": [
+        {
+            "name": _HEADER_LENGTH,
+            "in": "header",
+            "required": False,
+            "schema": {"type": "integer", "minimum": 0},
+            "description": "Bytes of JSON at the body's beginning; behind them stand the tensors with a binary_data_size",
+        },
+        {
+            "name": "Content-Encoding",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "enum": ["gzip", "deflate", "identity"]},
+        },
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _REQUEST},
+            "application/octet-stream": {"schema": _BYTES},
+        },
+    },
     "responses": {
         "200": {
             "description": "The answers",
-            "content": {"application/json": {"schema": _RESPONSE}},
+            "headers": {
+                _HEADER_LENGTH: {
+                    "schema": {"type": "integer"},
+                    "description": "where outputs follow as bytes: how long the JSON before them is",
+                }
+            },
+            "content": {
+                "application/json": {"schema": _RESPONSE},
+                "application/octet-stream": {"schema": _BYTES},
+            },
         }
     },
 }

@@ -18,6 +18,7 @@ from millrace_contracts.message import Message
 from millrace_kernel.ids import PipelineName
 from millrace_service.process import chance
 from millrace_serving.application.challengers import Shadowed, on_shadowed
+from millrace_serving.application.errors import ModelNotLoadedError
 from millrace_serving.application.routing import Running
 from millrace_serving.bootstrap import NAME, Parts
 
@@ -123,9 +124,15 @@ class Shadows:
 
         def process(batch: Batch) -> None:
             shadowed = [Shadowed(message.event, message.recorded_at) for message in batch.messages]
-            outcomes = on_shadowed(
-                shadowed, name, parts.pipelines, parts.deployments, parts.routing
-            )
+            holder = f"challengers/{name}/{number}/{batch.messages[0].partition}"
+            try:
+                outcomes = on_shadowed(
+                    shadowed, name, parts.pipelines, parts.deployments, parts.routing
+                )
+            except ModelNotLoadedError as error:
+                parts.deployer.want(holder, error.pipelines)
+                raise  # this partition comes again in a moment
+            parts.deployments.hold(holder, ())
             for message, predictions in zip(batch.messages, outcomes, strict=True):
                 for prediction in predictions:
                     batch.emit(message, prediction)

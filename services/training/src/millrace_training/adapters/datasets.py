@@ -40,7 +40,7 @@ class DatasetTaker:
         `versions` are the versions of the pipeline file whose vectors have the same columns.
         """
         at = self._lake.versions(run.pipeline)
-        most = rows_for(run.trigger, pipeline.model.train_on_last) + pipeline.model.holdout_last
+        most = _most(run, pipeline)
         rows = self._rows(run, versions, most, at, pipeline.label.kind)
         if rows.num_rows == 0:
             return None
@@ -60,6 +60,14 @@ class DatasetTaker:
             last_event_time=Instant(times["max"].as_py()),
         )
         return dataset, content
+
+    def again(
+        self, run: Run, pipeline: Pipeline, versions: frozenset[int], dataset: Dataset
+    ) -> bytes:
+        """The file of a dataset, made from the same versions of the lake's tables once more."""
+        at = Versions(dataset.vectors_version, dataset.labels_version)
+        most = _most(run, pipeline)
+        return _parquet(self._rows(run, versions, most, at, pipeline.label.kind))
 
     def content(self, dataset: Dataset) -> bytes:
         """The file of a dataset that was taken before."""
@@ -114,6 +122,10 @@ class DatasetTaker:
             _vector_columns(vectors, ordered), _label_columns(labels, ordered), run.as_of, most
         )
         return _columns(vectors, labels, rows, kind)
+
+
+def _most(run: Run, pipeline: Pipeline) -> int:
+    return rows_for(run.trigger, pipeline.model.train_on_last) + pipeline.model.holdout_last
 
 
 def _vector_columns(vectors: pa.Table, ids: pa.Array) -> VectorColumns:

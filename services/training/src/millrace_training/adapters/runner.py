@@ -8,7 +8,7 @@ on, and ends in the same outcome.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -22,16 +22,19 @@ from millrace_bus.sql_worker import Local
 from millrace_contracts.message import Cause as BusCause
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_kernel.ids import RunId
-from millrace_kernel.pipeline import Trigger
 from millrace_kernel.time import SECOND
 from millrace_telemetry.tracing import finish, write_traceparent
-from millrace_training.adapters.children import ChildFailedError, Children
+from millrace_training.adapters.carding import CardMaker, card_job
+from millrace_training.adapters.children import ChildFailedError, Children, Done, Limits
 from millrace_training.adapters.datasets import DatasetTaker
-from millrace_training.adapters.fitting.job import FitJob, FitResult
+from millrace_training.adapters.fitting.job import FitJob, FitResult, TrialResult
+from millrace_training.adapters.fitting.options import SKLEARN
+from millrace_training.adapters.records import fit_job, record_of, trial_of, with_trials
 from millrace_training.adapters.request_traces import RequestTraces
 from millrace_training.adapters.runs import Needs, OpenRun, SqlRuns
 from millrace_training.adapters.settling import Settler
 from millrace_training.adapters.wire import request_id
+from millrace_training.domain.costs import Cost, main_metric, points_gained
 from millrace_training.domain.events import (
     Candidate,
     Champion,
@@ -42,9 +45,10 @@ from millrace_training.domain.events import (
     RunOutcome,
     RunSkipped,
     RunStarted,
-    Trial,
+    RunTried,
 )
-from millrace_training.domain.updates import FEWEST_ROWS, rows_for
+from millrace_training.domain.queue import next_runs
+from millrace_training.domain.updates import FEWEST_ROWS
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +57,15 @@ Accept = Callable[[Local], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
-    """`fit_seconds` bounds a fit beyond what the pipeline file gives its search."""
+    """`fit_seconds` bounds a fit beyond what the pipeline file gives its search; `cpu_seconds` and `memory_bytes` are
+    what one fit may use at most. `estimator_modules`: where pipeline files may name estimators by import path."""
 
     parallel_runs: int = 1
     threads: int = 1
     fit_seconds: float = 900.0
+    cpu_seconds: float | None = None
+    memory_bytes: int | None = None
+    estimator_modules: tuple[str, ...] = SKLEARN
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ class Workshop:
     vault: Vault
     key: SigningKey
     children: Children[FitJob, FitResult]
+    cards: CardMaker | None = None  # None: candidates go without
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +134,28 @@ class Runner:
                     tasks.create_task(self._carry_out(waiting), name=f"run-{waiting.run.run_id}")
 
     async def _waiting(self) -> list[OpenRun]:
-        """The oldest runs that there is room for."""
+        """The next runs that there is room for, in the queue's order."""
         room = self._settings.parallel_runs - len(self._going)
         if room <= 0:
             return []
         try:
-            found = await undisturbed(asyncio.to_thread(self._workshop.runs.open))
+            return await undisturbed(asyncio.to_thread(self._next, room))
         except TransientError as error:
             logger.warning("cannot look for runs; trying again", extra={"reason": str(error)})
             asyncio.get_running_loop().call_later(self._backoff.longest_seconds, self._work.set)
             return []
-        taken = self._going | self._elsewhere
-        return [waiting for waiting in found if waiting.run.run_id not in taken][:room]
+
+    def _next(self, room: int) -> list[OpenRun]:
+        runs, taken = self._workshop.runs, self._going | self._elsewhere
+        found = runs.open()
+        waiting = {each.run.run_id: each for each in found if each.run.run_id not in taken}
+        if len(waiting) <= room:  # the usual case: there is nothing to choose between
+            return list(waiting.values())
+        traffic = runs.traffic(since=min(each.number for each in waiting.values()))
+        on_their_way = {each.number for each in found if each.run.run_id in taken}
+        traffic = replace(traffic, taken={*traffic.taken, *on_their_way})
+        chosen = next_runs([each.waiting for each in waiting.values()], traffic, room)
+        return [waiting[each.run_id] for each in chosen]
 
     async def _carry_out(self, waiting: OpenRun) -> None:
         """Until it has an outcome; a passing failure of anything is waited out."""
@@ -180,8 +199,8 @@ class Runner:
             outcome = await self._outcome(run, cause)
         except PermanentError as error:
             failure = error
-            cpu_seconds = error.cpu_seconds if isinstance(error, ChildFailedError) else 0.0
-            outcome = RunFailed(run, str(error), cpu_seconds)
+            cost = error.cost if isinstance(error, ChildFailedError) else Cost()
+            outcome = RunFailed(run, str(error), cost.cpu_seconds, cost)
         finally:
             if span:
                 finish(span, failure)
@@ -193,21 +212,7 @@ class Runner:
         if isinstance(prepared, RunSkipped):
             return prepared
         await self._accept(_local(run, "1-started", RunStarted(run, prepared.dataset), cause))
-        result = await self._fit(run, prepared)
-        candidate = await undisturbed(
-            asyncio.to_thread(self._candidate, run, result, prepared.needs)
-        )
-        trials = tuple(
-            Trial(
-                trial.number,
-                trial.algorithm,
-                trial.parameters_json,
-                trial.metrics,
-                trial.cpu_seconds,
-            )
-            for trial in result.trials
-        )
-        return RunFinished(run, prepared.dataset, candidate, trials)
+        return RunFinished(run, prepared.dataset, await self._made(run, prepared, cause))
 
     def _prepare(self, run: Run) -> _Prepared | RunSkipped:
         shop = self._workshop
@@ -237,15 +242,56 @@ class Runner:
         except UntrustedArtifactError as error:
             return None, str(error)
 
-    async def _fit(self, run: Run, prepared: _Prepared) -> FitResult:
-        search = prepared.needs.pipeline.model.timeout / SECOND
+    async def _made(self, run: Run, prepared: _Prepared, cause: BusCause) -> Candidate:
+        """A candidate: fitted, stored, signed, with its card and what it takes to make it again."""
+        needs = prepared.needs
         with NamedTemporaryFile(prefix="millrace-dataset-", suffix=".parquet") as file:
             await undisturbed(asyncio.to_thread(_write, file.name, prepared.content))
-            job = _job(run, prepared, Path(file.name), self._settings.threads)
-            return await self._workshop.children.run(job, search + self._settings.fit_seconds)
+            job = _job(run, prepared, Path(file.name), self._settings)
+            fitted = await self._fit(run, job, needs, cause)
+            candidate = await undisturbed(asyncio.to_thread(self._candidate, run, fitted, needs))
+            candidate = await self._carded(run, prepared, job, fitted.result, candidate)
+        record = record_of(job, fitted.result, needs.pipeline, needs.champion)
+        return replace(candidate, record_json=record)
 
-    def _candidate(self, run: Run, result: FitResult, needs: Needs) -> Candidate:
-        shop = self._workshop
+    async def _carded(
+        self, run: Run, prepared: _Prepared, job: FitJob, result: FitResult, candidate: Candidate
+    ) -> Candidate:
+        cards = self._workshop.cards
+        if cards is None:
+            return candidate
+        asked = card_job(
+            run,
+            prepared.needs.pipeline,
+            job,
+            result,
+            dataset=(prepared.dataset.uri, prepared.dataset.sha256),
+            champion_version=candidate.champion_version,
+            artifact_sha256=candidate.artifact_sha256,
+        )
+        return await cards.kept(candidate, await cards.made(asked), run.pipeline)
+
+    async def _fit(self, run: Run, job: FitJob, needs: Needs, cause: BusCause) -> Done[FitResult]:
+        """Each trial is kept as it ends, so that a run cut off has it behind it."""
+
+        async def tried(result: TrialResult) -> None:
+            event = RunTried(run, trial_of(result))
+            await self._accept(_local(run, f"1-trial.{result.number:06d}", event, cause))
+
+        search = needs.pipeline.model.timeout / SECOND
+        fitted = await self._workshop.children.run(job, self._limits(search), tried)
+        before = sum(trial.cpu_seconds for trial in job.finished)  # by an attempt that was cut off
+        cost = replace(fitted.cost, cpu_seconds=fitted.cost.cpu_seconds + before)
+        return replace(fitted, cost=cost)
+
+    def _limits(self, search_seconds: float) -> Limits:
+        settings = self._settings
+        seconds = search_seconds + settings.fit_seconds
+        return Limits(seconds, settings.cpu_seconds, settings.memory_bytes)
+
+    def _candidate(self, run: Run, fitted: Done[FitResult], needs: Needs) -> Candidate:
+        shop, result, cost = self._workshop, fitted.result, fitted.cost
+        metric = main_metric(needs.pipeline.primary_metric, result.metrics)
         stored = shop.vault.store.put(
             digest_key(f"artifacts/{run.pipeline}", result.artifact, ".zip"), result.artifact
         )
@@ -267,33 +313,20 @@ class Runner:
             better_probability=result.better_probability or 0.0,
             reference_profile=result.reference_profile,
             fit_seconds=result.fit_seconds,
-            cpu_seconds=result.cpu_seconds,
+            cpu_seconds=cost.cpu_seconds,
             notes=result.notes,
+            evidence=result.evidence,
+            cost=cost,
+            points=points_gained(metric, result.metrics, result.champion_metrics),
         )
 
 
-def _job(run: Run, prepared: _Prepared, dataset: Path, threads: int) -> FitJob:
-    pipeline = prepared.needs.pipeline
-    model = pipeline.model
-    return FitJob(
-        pipeline=pipeline.name,
-        pipeline_version=pipeline.version,
-        label_kind=pipeline.label.kind,
-        numbers=tuple(feature.name for feature in pipeline.numbers),
-        categories=tuple(feature.name for feature in pipeline.categories),
-        candidates=model.candidates,
-        dataset=dataset,
-        train_on_last=rows_for(run.trigger, model.train_on_last),
-        update=run.trigger is Trigger.UPDATE,
-        holdout_last=model.holdout_last,
-        trials=model.trials,
-        timeout_seconds=model.timeout / SECOND,
-        seed=model.seed,
-        threads=threads,
-        champion=prepared.champion,
-        no_champion=prepared.no_champion,
-        primary_metric=next((gate.metric for gate in pipeline.gates), None),
-    )
+def _job(run: Run, prepared: _Prepared, dataset: Path, settings: RunnerSettings) -> FitJob:
+    needs = prepared.needs
+    job = fit_job(run, needs.pipeline, dataset, settings.threads, prepared.champion)
+    allowed = replace(job.options, modules=settings.estimator_modules)
+    job = replace(job, no_champion=prepared.no_champion, options=allowed)
+    return with_trials(job, needs.finished, needs.earlier)
 
 
 def _local(run: Run, stage: str, event: object, cause: BusCause) -> Local:

@@ -15,9 +15,12 @@ from millrace_training.adapters import tables
 from millrace_training.adapters.labelled import forget_settled
 from millrace_training.adapters.sql import read_files, read_history
 from millrace_training.domain.events import Champion, Dataset, Run
+from millrace_training.domain.queue import Traffic, Waiting
 from millrace_training.domain.retraining import policy_of
-from millrace_training.domain.runs import OPEN
+from millrace_training.domain.runs import OPEN, RunState
 
+_SEARCHES, _OF_EACH = 3, 2  # what a search is started with: so many of the best of so many
+_LATELY = 500  # runs of all pipelines together whose cost counts when several wait
 _CORRECTED_LATER_BY = Duration(
     7 * DAY
 )  # how much later than they should labels may still be corrected, to be counted exactly
@@ -25,8 +28,18 @@ _CORRECTED_LATER_BY = Duration(
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
+    """`number` is the request's: it grows with every run that is asked for. `cut_off`: it had begun before."""
+
     run: Run
     origin: BusCause
+    number: int
+    cut_off: bool
+
+    @property
+    def waiting(self) -> Waiting:
+        """As the queue sees it."""
+        run = self.run
+        return Waiting(run.run_id, run.pipeline, run.trigger, self.number, self.cut_off)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,20 @@ class Needs:
     versions: frozenset[int]
     champion: Champion | None
     dataset: Dataset | None  # of an attempt that was cut off
+    finished: tuple[str, ...] = ()  # its trials, as they were kept (`Trial.kept`)
+    earlier: tuple[str, ...] = ()  # what won in the pipeline's last searches, newest first
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A run that ended with an artifact, and what was recorded of it. `needs` is as of now, but for the files."""
+
+    run: Run
+    needs: Needs
+    dataset: Dataset
+    artifact_uri: str
+    artifact_sha256: str
+    record_json: str  # empty: of a run from before anything was recorded
 
 
 class SqlRuns:
@@ -56,9 +83,38 @@ class SqlRuns:
         )
         with self._database.reading() as connection:
             return [
-                OpenRun(_run(row), BusCause.from_text(row.origin))
+                OpenRun(
+                    _run(row),
+                    BusCause.from_text(row.origin),
+                    row.open_number,
+                    row.state == RunState.STARTED.value,
+                )
                 for row in connection.execute(query)
             ]
+
+    def traffic(self, since: int) -> Traffic:
+        """The runs numbered above `since` that were taken before, and what each pipeline's runs cost lately."""
+        table = tables.runs
+        taken = select(table.c.open_number).where(
+            table.c.state != RunState.REQUESTED.value, table.c.open_number > since
+        )
+        newest = (
+            select(table.c.pipeline, table.c.cpu_seconds)
+            .where(table.c.state.in_([RunState.FINISHED.value, RunState.FAILED.value]))
+            .order_by(table.c.open_number.desc())
+            .limit(_LATELY)
+            .subquery()
+        )
+        spent = select(newest.c.pipeline, func.sum(newest.c.cpu_seconds).label("seconds")).group_by(
+            newest.c.pipeline
+        )
+        with self._database.reading() as connection:
+            numbers = connection.execute(taken).scalars().all()
+            seconds = {
+                PipelineName(row.pipeline): float(row.seconds or 0.0)
+                for row in connection.execute(spent)
+            }
+        return Traffic(numbers, seconds)
 
     def claim(self, run: Run) -> bool:
         """Whether the run is open and ours now, until `release`.
@@ -91,7 +147,24 @@ class SqlRuns:
                 versions=policy_of(pipeline, files.values()).versions,
                 champion=read_history(connection, run.pipeline).champion,
                 dataset=_dataset_of(connection, run),
+                finished=_finished(connection, run),
+                earlier=_earlier(connection, run),
             )
+
+    def recorded(self, pipeline: PipelineName, run_id: RunId) -> Recorded | None:
+        """None for a run that is not known here, or has no artifact."""
+        table = tables.runs
+        query = select(table).where(table.c.pipeline == pipeline, table.c.run_id == run_id)
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+        if row is None or row.artifact_sha256 is None:
+            return None
+        run = _run(row)
+        needs = self.needs(run)
+        assert needs.dataset is not None, "an artifact without a dataset"
+        return Recorded(
+            run, needs, needs.dataset, row.artifact_uri, row.artifact_sha256, row.record_json or ""
+        )
 
     def forget_settled(self, run: Run, pipeline: Pipeline) -> None:
         """Housekeeping, now that the rows have been read: see `labelled.forget_settled`."""
@@ -128,6 +201,43 @@ def _dataset_of(connection: Connection, run: Run) -> Dataset | None:
         first_event_time=Instant(row.first_event_time_us),
         last_event_time=Instant(row.last_event_time_us),
     )
+
+
+def _finished(connection: Connection, run: Run) -> tuple[str, ...]:
+    table = tables.trials
+    query = (
+        select(table.c.kept)
+        .where(table.c.pipeline == run.pipeline, table.c.run_number == run.number)
+        .order_by(table.c.number)
+    )
+    return tuple(connection.execute(query).scalars())
+
+
+def _earlier(connection: Connection, run: Run) -> tuple[str, ...]:
+    """The best trials of the last searches: losses of different runs are over different rows, so each ranks its own."""
+    table = tables.trials
+    older = (table.c.pipeline == run.pipeline, table.c.run_number < run.number)
+    numbers = (
+        select(table.c.run_number)
+        .where(*older)
+        .distinct()
+        .order_by(table.c.run_number.desc())
+        .limit(_SEARCHES)
+    )
+    found: list[str] = []
+    for number in connection.execute(numbers).scalars().all():
+        best = (
+            select(table.c.kept)
+            .where(
+                table.c.pipeline == run.pipeline,
+                table.c.run_number == number,
+                table.c.state == "complete",
+            )
+            .order_by(table.c.loss, table.c.number)
+            .limit(_OF_EACH)
+        )
+        found += connection.execute(best).scalars()
+    return tuple(found)
 
 
 def _key(run: Run) -> int:

@@ -16,9 +16,11 @@ from millrace_training.adapters.calendar import next_due
 from millrace_training.adapters.labelled import SqlLabelledRows
 from millrace_training.adapters.staging import SqlStaging, Tally
 from millrace_training.application.ports import Origin, UnknownPipelineError
+from millrace_training.domain.costs import Cost
 from millrace_training.domain.events import (
     Candidate,
     Decision,
+    ModelPromoted,
     PipelineApplied,
     RetrainRequested,
     RetrainSkipped,
@@ -28,6 +30,7 @@ from millrace_training.domain.events import (
     RunOutcome,
     RunSkipped,
     RunStarted,
+    RunTried,
 )
 from millrace_training.domain.retraining import NO_HISTORY, History, Policy, policy_of
 from millrace_training.domain.runs import RunState
@@ -199,18 +202,39 @@ class SqlJournal:
             },
         )
 
+    def tried(self, event: RunTried) -> None:
+        run, trial = event.run, event.trial
+        self._connection.execute(
+            insert(tables.trials),
+            {
+                "pipeline": run.pipeline,
+                "run_number": run.number,
+                "number": trial.number,
+                "algorithm": trial.algorithm,
+                "parameters_json": trial.parameters_json,
+                "metrics_json": msgspec.json.encode(trial.metrics, order="sorted").decode(),
+                "cpu_seconds": trial.cpu_seconds,
+                "loss": trial.loss,
+                "state": trial.state,
+                "kept": trial.kept,
+            },
+        )
+
     def ended(self, outcome: RunOutcome) -> None:
         match outcome:
             case RunFinished(run=run, candidate=candidate):
                 self._close(run, {"state": RunState.FINISHED.value} | _result(candidate))
-            case RunFailed(run=run, reason=reason, cpu_seconds=cpu_seconds):
-                self._close(
-                    run,
-                    {"state": RunState.FAILED.value, "reason": reason, "cpu_seconds": cpu_seconds},
-                )
+            case RunFailed(run=run, reason=reason, cpu_seconds=cpu_seconds, cost=cost):
+                failed = {"state": RunState.FAILED.value, "reason": reason}
+                self._close(run, failed | {"cpu_seconds": cpu_seconds} | _cost(cost))
             case RunSkipped(run=run, rows=rows, needed=needed):
                 reason = f"{rows:,} labelled rows were known by then, and {needed:,} are needed"
                 self._close(run, {"state": RunState.SKIPPED.value, "reason": reason})
+
+    def promoted(self, event: ModelPromoted) -> None:
+        table = tables.runs
+        where = (table.c.pipeline == event.pipeline, table.c.run_id == event.champion.run_id)
+        self._connection.execute(update(table).where(*where).values(promoted=True))
 
     def _close(self, run: Run, values: dict[str, Any]) -> None:
         table = tables.runs
@@ -228,6 +252,20 @@ def _result(candidate: Candidate) -> dict[str, Any]:
         "holdout_rows": candidate.holdout_rows,
         "cpu_seconds": candidate.cpu_seconds,
         "reason": "; ".join(candidate.notes) or None,
+        "record_json": candidate.record_json or None,
+        "points": candidate.points,
+        "card_uri": candidate.card_uri or None,
+        "card_sha256": candidate.card_sha256 or None,
+    } | _cost(candidate.cost)
+
+
+def _cost(cost: Cost | None) -> dict[str, Any]:
+    if cost is None:
+        return {}
+    return {
+        "wall_seconds": cost.wall_seconds,
+        "peak_memory_bytes": cost.peak_memory_bytes,
+        "joules": cost.joules,
     }
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -84,6 +85,14 @@ runs = Table(
     Column("train_rows", BigInteger, nullable=True),
     Column("holdout_rows", BigInteger, nullable=True),
     Column("cpu_seconds", Float, nullable=True),
+    Column("wall_seconds", Float(53), nullable=True),
+    Column("peak_memory_bytes", BigInteger, nullable=True),
+    Column("joules", Float(53), nullable=True),  # NULL: the machine does not tell
+    Column("points", Float(53), nullable=True),  # domain.costs.points_gained
+    Column("promoted", Boolean, nullable=False, server_default=false()),
+    Column("card_uri", Text, nullable=True),
+    Column("card_sha256", _ID, nullable=True),
+    Column("record_json", Text, nullable=True),  # what it takes to make the same artifact again
     Index("runs_by_state", "state", "open_number"),
 )
 
@@ -101,6 +110,24 @@ datasets = Table(
     Column("as_of_us", BigInteger, nullable=False),
     Column("first_event_time_us", BigInteger, nullable=False),
     Column("last_event_time_us", BigInteger, nullable=False),
+)
+
+# Trials that ended, of runs that go on too: what a search that was cut off need not repeat.
+trials = Table(
+    "trials",
+    METADATA,
+    Column("pipeline", _NAME, primary_key=True),
+    Column("run_number", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("algorithm", String(64), nullable=False),
+    Column("parameters_json", Text, nullable=False),
+    Column("metrics_json", Text, nullable=False),
+    Column("cpu_seconds", Float(53), nullable=False),
+    Column("loss", Float(53), nullable=False),
+    Column("state", String(16), nullable=False),  # complete, pruned, failed
+    Column(
+        "kept", Text, nullable=False
+    ),  # millrace_training.adapters.fitting.job.TrialResult as JSON
 )
 
 # What came and is not in the lake yet. The key is the place in the topic, so that nothing can be staged twice.

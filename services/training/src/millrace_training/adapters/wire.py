@@ -1,6 +1,7 @@
 """Between the bytes on the bus and training's own events: the only place that knows the generated classes."""
 
 import math
+from typing import Any
 
 from millrace_contracts.message import Message
 from millrace_contracts.pipeline_file import PipelineFileError, pipeline_from_json
@@ -23,7 +24,9 @@ from millrace_proto.v1 import (
     training_pb2,
 )
 from millrace_training.domain import events
+from millrace_training.domain.costs import Cost
 from millrace_training.domain.events import LabelValue, Place
+from millrace_training.domain.evidence import Evidence
 
 _DRIFTED = {
     drift_pb2.DRIFT_KIND_DATA: "data",
@@ -213,11 +216,14 @@ def trial_completed(event: events.TrialCompleted) -> bytes:
         parameters_json=trial.parameters_json,
         metrics=trial.metrics,
         cpu_seconds=trial.cpu_seconds,
+        loss=trial.loss,
+        state=trial.state,
     ).SerializeToString(deterministic=True)
 
 
 def training_completed(event: events.TrainingCompleted) -> bytes:
     run, dataset, candidate = event.run, event.dataset, event.candidate
+    cost = candidate.cost or Cost()
     return training_pb2.TrainingCompleted(
         pipeline=run.pipeline,
         pipeline_version=run.pipeline_version,
@@ -243,17 +249,57 @@ def training_completed(event: events.TrainingCompleted) -> bytes:
         as_of_us=run.as_of,
         artifact_signature=candidate.artifact_signature,
         signing_key_id=candidate.signing_key_id,
+        vectors_version=dataset.vectors_version,
+        labels_version=dataset.labels_version,
+        record_json=candidate.record_json,
+        wall_seconds=cost.wall_seconds,
+        peak_memory_bytes=cost.peak_memory_bytes,
+        joules=cost.joules,
+        card_uri=candidate.card_uri,
+        card_sha256=candidate.card_sha256,
+        **_evidence(candidate.evidence),
     ).SerializeToString(deterministic=True)
 
 
+def _evidence(evidence: Evidence) -> dict[str, Any]:
+    """What was not measured stays absent."""
+    baseline, schema = evidence.baseline, evidence.schema
+    return {
+        "slices": [
+            training_pb2.SliceMetrics(
+                by=each.by, value=each.value, rows=each.rows, metrics=each.metrics
+            )
+            for each in evidence.slices
+        ],
+        "baseline": baseline
+        and training_pb2.NaiveBaseline(
+            name=baseline.name,
+            metrics=baseline.metrics,
+            better_probability=baseline.better_probability,
+        ),
+        "schema": schema
+        and training_pb2.ModelSchema(
+            numbers=schema.numbers,
+            categories=schema.categories,
+            label_kind=schema.label_kind,
+            classes=schema.classes,
+        ),
+        "column_scores": evidence.column_scores,
+    }
+
+
 def training_failed(event: events.TrainingFailed) -> bytes:
-    run = event.run
+    run, cost = event.run, event.cost or Cost()
     return training_pb2.TrainingFailed(
         pipeline=run.pipeline,
         run_id=run.run_id,
         run_number=run.number,
         trigger=run.trigger.value,
         reason=event.reason,
+        cpu_seconds=cost.cpu_seconds,
+        wall_seconds=cost.wall_seconds,
+        peak_memory_bytes=cost.peak_memory_bytes,
+        joules=cost.joules,
     ).SerializeToString(deterministic=True)
 
 
@@ -297,7 +343,13 @@ WIRE = WireTable(
             encode=training_started,
         ),
         Encoder(
-            events.TrialCompleted, "millrace.v1.TrialCompleted", key=_of_run, encode=trial_completed
+            events.TrialCompleted,
+            "millrace.v1.TrialCompleted",
+            key=_of_run,
+            encode=trial_completed,
+            id=lambda event: derived_id(
+                "trial-completed", event.run.run_id, str(event.trial.number)
+            ),
         ),
         Encoder(
             events.TrainingCompleted,

@@ -28,6 +28,7 @@ from millrace_training.domain.events import (
     RunFinished,
     RunSkipped,
     RunStarted,
+    RunTried,
     Skip,
     TrainingCompleted,
     TrainingFailed,
@@ -113,6 +114,7 @@ def on_drift_cleared(event: DriftCleared, books: Books) -> None:
 
 def on_promoted(event: ModelPromoted, books: Books) -> None:
     _remember_of_known(event.pipeline, event, books)
+    books.journal.promoted(event)
 
 
 def on_rolled_back(event: ModelRolledBack, books: Books) -> None:
@@ -128,21 +130,24 @@ def on_run_started(event: RunStarted, books: Books) -> Iterator[Event]:
     yield TrainingStarted(event.run, event.dataset)
 
 
+def on_run_tried(event: RunTried, books: Books) -> Iterator[Event]:
+    books.journal.tried(event)
+    yield TrialCompleted(event.run, event.trial)
+
+
 def on_run_finished(event: RunFinished, books: Books) -> Iterator[Event]:
     _remember(event.run.pipeline, event, books)
     books.journal.ended(event)
     if is_in_vain(event):
-        yield TrainingFailed(event.run, in_vain_in_words(event))
+        yield TrainingFailed(event.run, in_vain_in_words(event), event.candidate.cost)
         return
-    for trial in event.trials:
-        yield TrialCompleted(event.run, trial)
     yield TrainingCompleted(event.run, event.dataset, event.candidate)
 
 
 def on_run_failed(event: RunFailed, books: Books) -> Iterator[Event]:
     _remember(event.run.pipeline, event, books)
     books.journal.ended(event)
-    yield TrainingFailed(event.run, event.reason)
+    yield TrainingFailed(event.run, event.reason, event.cost)
 
 
 def on_run_skipped(event: RunSkipped, books: Books, origin: Origin) -> Iterator[Event]:

@@ -5,15 +5,24 @@ from typing import Protocol
 from millrace_kernel.errors import TransientError
 from millrace_kernel.ids import EventId, PipelineName
 from millrace_kernel.time import Instant
-from millrace_training.application.overview import DatasetView, DecisionView, RunView, StatusView
+from millrace_training.application.overview import (
+    CostsView,
+    DatasetView,
+    DecisionView,
+    RunDetail,
+    RunView,
+    StatusView,
+)
 from millrace_training.domain.events import (
     Decision,
     FeaturesComputed,
     LabelObserved,
     LabelRetracted,
+    ModelPromoted,
     PipelineApplied,
     RunOutcome,
     RunStarted,
+    RunTried,
 )
 from millrace_training.domain.retraining import History, NextDue, Policy
 
@@ -74,7 +83,12 @@ class Journal(Protocol):
         """Keep the decision; a request's run now waits for the runner."""
 
     def started(self, event: RunStarted) -> None: ...
+    def tried(self, event: RunTried) -> None:
+        """Keep the trial, so that the run need not repeat it whatever befalls it."""
+
     def ended(self, outcome: RunOutcome) -> None: ...
+    def promoted(self, event: ModelPromoted) -> None:
+        """The run's model became the champion: what was spent on it was not in vain."""
 
 
 class Books(Protocol):
@@ -101,6 +115,8 @@ class Overview(Protocol):
         """None for a pipeline that was not heard of."""
 
     def runs(self, name: PipelineName, most: int) -> list[RunView]: ...
+    def run(self, name: PipelineName, number: int) -> RunDetail | None: ...
     def datasets(self, name: PipelineName, most: int) -> list[DatasetView]: ...
+    def costs(self, name: PipelineName) -> CostsView: ...
     def decisions(self, name: PipelineName, most: int) -> list[DecisionView]:
-        """All three: the newest first."""
+        """Runs, datasets, decisions: the newest first."""

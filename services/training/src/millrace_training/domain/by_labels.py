@@ -3,7 +3,7 @@
 from millrace_kernel.pipeline import Trigger
 from millrace_training.domain.events import Cause
 from millrace_training.domain.retraining import History, Policy, why_not
-from millrace_training.domain.updates import FEWEST_ROWS
+from millrace_training.domain.updates import FEWEST_NEW_ROWS, FEWEST_ROWS
 
 
 def due_by_labels(policy: Policy, history: History) -> tuple[Trigger, int] | None:
@@ -20,7 +20,8 @@ def due_by_labels(policy: Policy, history: History) -> tuple[Trigger, int] | Non
     if policy.volume is not None:
         due.append((history.learnt + max(1, round(basis * policy.volume)), Trigger.VOLUME))
     if policy.update is not None:
-        due.append((history.updated + max(1, round(basis * policy.update)), Trigger.UPDATE))
+        rows = max(FEWEST_NEW_ROWS, round(basis * policy.update))
+        due.append((history.updated + rows, Trigger.UPDATE))
     # due at once, the full run comes: it does what the update would
     for rows, trigger in sorted(due, key=lambda each: (each[0], each[1] is Trigger.UPDATE)):
         if why_not(policy, history, Cause(trigger, "", history.clock, "", "")) is None:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from millrace_kernel.ids import EntityId, EventId, ModelVersionNumber, PipelineName, RunId
 from millrace_kernel.pipeline import Pipeline, Trigger
 from millrace_kernel.time import Instant
+from millrace_training.domain.costs import Cost
+from millrace_training.domain.evidence import NO_EVIDENCE, Evidence
 
 LabelValue = float | str  # regression: the value; binary: 0.0 or 1.0; multiclass: the class
 
@@ -212,6 +214,9 @@ class Trial:
     parameters_json: str
     metrics: Mapping[str, float]
     cpu_seconds: float
+    loss: float = 0.0  # what the search ranks by; over the folds that it came through
+    state: str = "complete"  # complete, pruned, failed
+    kept: str = ""  # what a search that goes on needs to know of it, as JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +239,12 @@ class Candidate:
     fit_seconds: float
     cpu_seconds: float
     notes: tuple[str, ...] = ()  # what a person should know of it
+    record_json: str = ""  # what it takes to make the same artifact again: see docs/training.md
+    cost: Cost | None = None  # of the whole run; None: it was not measured
+    points: float | None = None  # better than the champion by: see `domain.costs.points_gained`
+    card_uri: str = ""  # of the model card; empty: none was made
+    card_sha256: str = ""
+    evidence: Evidence = NO_EVIDENCE  # what gates judge beside the metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,13 +256,20 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class RunTried:
+    """From the runner: one trial of the run's search ended. It won't be repeated, whatever befalls the run."""
+
+    run: Run
+    trial: Trial
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """From the runner: there is a candidate."""
 
     run: Run
     dataset: Dataset
     candidate: Candidate
-    trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +279,7 @@ class RunFailed:
     run: Run
     reason: str  # what went wrong, and what to do
     cpu_seconds: float
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +314,7 @@ class TrainingCompleted:
 class TrainingFailed:
     run: Run
     reason: str
+    cost: Cost | None = None
 
 
 Decision = RetrainRequested | RetrainSkipped

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from millrace_kernel.ids import PipelineName, RunId, derived_id
 from millrace_kernel.pipeline import Pipeline, Trigger
+from millrace_kernel.schedules import spread
 from millrace_kernel.time import DAY, EARLIEST, SECOND, Duration, Instant, format_duration, rfc3339
 from millrace_training.domain.events import (
     Cause,
@@ -124,7 +125,9 @@ def policy_of(pipeline: Pipeline, known: Iterable[Pipeline]) -> Policy:
             other.version for other in (pipeline, *known) if _same_rows(pipeline, other)
         ),
         triggers=retraining.on | {Trigger.FIRST, Trigger.COMMAND},
-        schedule=retraining.schedule if Trigger.SCHEDULE in retraining.on else None,
+        schedule=spread(retraining.schedule, pipeline.name)
+        if Trigger.SCHEDULE in retraining.on and retraining.schedule
+        else None,
         cooldown=retraining.cooldown,
         runs_per_day=retraining.runs_per_day,
         cpu_minutes_per_day=retraining.cpu_minutes_per_day,

@@ -6,9 +6,10 @@ from millrace_kernel.pipeline import Trigger
 from millrace_training.domain.events import Cause, RunFinished, Skip
 
 FEWEST_ROWS = 20  # of fewer, no holdout says anything, whoever asks
-MOST_LEFT_OUT = 7  # updates between two tries, however many were in vain
+FEWEST_NEW_ROWS = 400  # between two updates: where rows are few, a full run costs only some updates
+MOST_LEFT_OUT = 3  # updates between two tries, however many were in vain
 UPDATE_ROWS = 0.3  # of the rows that a full run learns from
-PROBABLY_WORSE = 0.2  # probability of being better, below which an update is not offered
+PROBABLY_WORSE = 0.05  # probability of being better, below which an update is not offered
 
 
 def rows_for(trigger: Trigger, train_on_last: int) -> int:
@@ -37,7 +38,8 @@ def in_vain_in_words(outcome: RunFinished) -> str:
 
 
 def unpromising(cause: Cause, in_vain: int, left_out: int) -> tuple[Skip, str] | None:
-    """What the last updates gained says what the next one will: after each in vain twice as many are left out, at most seven."""
+    """What the last updates gained says what the next one will: after each in vain twice as many are left out, at most three:
+    the world may have moved on."""
     if cause.trigger is not Trigger.UPDATE:
         return None
     to_leave_out = min(2**in_vain, MOST_LEFT_OUT + 1) - 1

@@ -3,12 +3,20 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Path, Query
 from fastapi.responses import JSONResponse
 
 from millrace_kernel.ids import PipelineName
 from millrace_service.http import NamePath, create_app, problem
-from millrace_training.application.overview import DatasetView, DecisionView, RunView, StatusView
+from millrace_training.application.overview import (
+    CostsView,
+    DatasetView,
+    DecisionView,
+    RunDetail,
+    RunView,
+    StatusView,
+)
+from millrace_training.application.ports import Overview
 from millrace_training.bootstrap import NAME, Training
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many, the newest first")]
@@ -50,6 +58,8 @@ def create(training: Training, ready: Callable[[], bool]) -> FastAPI:
         name = PipelineName(pipeline)
         return overview.runs(name, limit) if overview.status(name) else unknown(pipeline)
 
+    _add_run(app, overview)
+
     @app.get(
         "/v1/pipelines/{pipeline}/datasets",
         tags=["runs"],
@@ -76,4 +86,33 @@ def create(training: Training, ready: Callable[[], bool]) -> FastAPI:
         names = ", ".join(overview.pipelines()) or "none"
         return problem(404, "UnknownPipeline", f"no pipeline {pipeline!r}; known: {names}")
 
+    _add_costs(app, overview, unknown)
     return app
+
+
+def _add_costs(app: FastAPI, overview: Overview, unknown: Callable[[str], JSONResponse]) -> None:
+    @app.get(
+        "/v1/pipelines/{pipeline}/costs",
+        tags=["runs"],
+        response_model=CostsView,
+        responses=_UNKNOWN,
+    )
+    def costs(pipeline: NamePath) -> CostsView | JSONResponse:
+        """What all runs cost: processor, memory, energy and money; per promotion and per point that was gained."""
+        name = PipelineName(pipeline)
+        return overview.costs(name) if overview.status(name) else unknown(pipeline)
+
+
+def _add_run(app: FastAPI, overview: Overview) -> None:
+    @app.get(
+        "/v1/pipelines/{pipeline}/runs/{number}",
+        tags=["runs"],
+        response_model=RunDetail,
+        responses={404: {"description": "No such run"}},
+    )
+    def run(
+        pipeline: NamePath, number: Annotated[int, Path(ge=1, lt=2**31)]
+    ) -> RunDetail | JSONResponse:
+        """One run: what it learnt from, its trials, and what it takes to make its artifact again."""
+        found = overview.run(PipelineName(pipeline), number)
+        return found or problem(404, "UnknownRun", f"{pipeline} has no run {number}")

@@ -148,7 +148,7 @@ def test_a_run_that_started_is_open_with_its_dataset_until_it_ends(keep, databas
         2.0,
         ("small", "new"),
     )
-    keep(lambda books: books.journal.ended(RunFinished(run(1), DATASET, candidate, ())))
+    keep(lambda books: books.journal.ended(RunFinished(run(1), DATASET, candidate)))
     assert runs.open() == []
     [view] = SqlOverview(database).runs(BIKES, 10)
     assert (view.state, view.metrics, view.cpu_seconds, view.reason) == (

@@ -22,6 +22,13 @@ from millrace_proto.v1 import (
 from millrace_training.adapters.wire import WIRE
 from millrace_training.bootstrap import TOPICS
 from millrace_training.domain import events
+from millrace_training.domain.costs import Cost
+from millrace_training.domain.evidence import (
+    Evidence,
+    ModelSchema,
+    NaiveBaseline,
+    SliceMetrics,
+)
 
 AT = 1_772_323_200_000_000
 RUN = events.Run("bikes", RunId("run-7"), 7, 3, Trigger.DRIFT, "the-drift", AT)
@@ -200,6 +207,14 @@ def test_a_start_carries_what_the_dataset_was_taken_from():
     )
 
 
+EVIDENCE = Evidence(
+    slices=(SliceMetrics("city", "rome", 7, {"mae": 3.0}),),
+    baseline=NaiveBaseline("mean", {"mae": 9.0}, 0.75),
+    schema=ModelSchema(("x",), ("city",), "binary", ("0", "1")),
+    column_scores={"x": 0.5},
+)
+
+
 def test_a_candidate_carries_everything_a_gate_or_a_person_asks_for():
     candidate = events.Candidate(
         "linear",
@@ -217,6 +232,11 @@ def test_a_candidate_carries_everything_a_gate_or_a_person_asks_for():
         b"profile",
         1.5,
         2.5,
+        cost=Cost(2.5, 3.5, 4096, 0.0),
+        card_uri="file:///c",
+        card_sha256="cc",
+        record_json="{}",
+        evidence=EVIDENCE,
     )
 
     message = encoded(
@@ -232,10 +252,21 @@ def test_a_candidate_carries_everything_a_gate_or_a_person_asks_for():
 
 
 def test_trials_and_failures_name_their_run():
-    trial = events.Trial(2, "linear", "{}", {"mae": 1.0}, 0.5)
+    trial = events.Trial(2, "linear", "{}", {"mae": 1.0}, 0.5, 1.25, "pruned")
+    message = encoded(events.TrialCompleted(RUN, trial), training_pb2.TrialCompleted)
 
-    assert encoded(events.TrialCompleted(RUN, trial), training_pb2.TrialCompleted).trial == 2
+    assert (message.trial, message.loss, message.state) == (2, 1.25, "pruned")
     assert encoded(events.TrainingFailed(RUN, "why"), training_pb2.TrainingFailed).reason == "why"
+
+
+def test_the_energy_of_a_machine_that_does_not_tell_is_absent_and_not_zero():
+    silent = events.TrainingFailed(RUN, "why", Cost(2.5, 3.5, 4096))
+    telling = events.TrainingFailed(RUN, "why", Cost(2.5, 3.5, 4096, joules=0.0))
+
+    told = encoded(silent, training_pb2.TrainingFailed)
+    assert (told.cpu_seconds, told.wall_seconds, told.peak_memory_bytes) == (2.5, 3.5, 4096)
+    assert not told.HasField("joules")
+    assert encoded(telling, training_pb2.TrainingFailed).HasField("joules")
 
 
 def test_the_wire_agrees_with_the_catalogue():

@@ -48,6 +48,7 @@ class Books:
     decided_on: list = field(default_factory=list)
     starts: list = field(default_factory=list)
     ends: list = field(default_factory=list)
+    promotions: list = field(default_factory=list)
 
     @property
     def pipelines(self):
@@ -101,6 +102,9 @@ class Books:
     def ended(self, outcome):
         self.ends.append(outcome)
 
+    def promoted(self, event):
+        self.promotions.append(event)
+
 
 @pytest.fixture
 def books(pipeline):
@@ -146,6 +150,14 @@ def test_what_comes_before_its_pipeline_waits_for_it(handler, event, world):
 def test_news_of_an_unknown_pipeline_wait_for_it_as_well(handler, event):
     with pytest.raises(UnknownPipelineError):
         handler(event, Books())
+
+
+def test_a_promotion_is_kept_with_the_run_that_earned_it(books):
+    promoted = ModelPromoted(BIKES, Champion(ModelVersionNumber(1), 1, 1, "", "", "run-7"))
+
+    handlers.on_promoted(promoted, books)
+
+    assert books.promotions == [promoted]
 
 
 def test_the_first_model_is_asked_for_by_the_very_event_that_makes_the_rows_enough(books, world):

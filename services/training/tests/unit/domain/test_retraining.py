@@ -35,6 +35,7 @@ from millrace_training.domain.retraining import (
     first_model_after,
     honoured,
     pass_time,
+    policy_of,
 )
 
 BIKES = PipelineName("bikes")
@@ -74,7 +75,7 @@ def finished(number=1, cpu_seconds=10.0) -> RunFinished:
         "linear", "{}", "uri", "sha", b"", "", 80, 20, {}, {}, 0, 0.0, b"", 1.0, cpu_seconds
     )
     dataset = Dataset("uri", "sha", 1, 100, 0, 0, Instant(0), NOON)
-    return RunFinished(run(number), dataset, candidate, ())
+    return RunFinished(run(number), dataset, candidate)
 
 
 def run(number=1, trigger=Trigger.DRIFT):
@@ -332,3 +333,17 @@ def test_the_clock_never_goes_back():
     history, _ = pass_time(POLICY, at(NOON), Instant(NOON - HOUR), hourly)
 
     assert history.clock == NOON
+
+
+def test_a_schedule_that_says_h_is_at_a_time_of_its_own_for_each_pipeline(pipeline):
+    def due(name: str) -> str:
+        retraining = replace(
+            pipeline.retraining, on=frozenset({Trigger.SCHEDULE}), schedule="H 3 * * *"
+        )
+        named = replace(pipeline, name=PipelineName(name), retraining=retraining)
+        return policy_of(named, []).schedule
+
+    minute, *rest = due("bikes").split()
+    assert rest == ["3", "*", "*", "*"]
+    assert 0 <= int(minute) <= 59
+    assert len({due(f"p{number}") for number in range(100)}) > 30

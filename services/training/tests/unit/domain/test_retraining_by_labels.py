@@ -27,7 +27,12 @@ from millrace_training.domain.retraining import (
     decide,
     evolve,
 )
-from millrace_training.domain.updates import MOST_LEFT_OUT, is_in_vain, rows_for
+from millrace_training.domain.updates import (
+    FEWEST_NEW_ROWS,
+    MOST_LEFT_OUT,
+    is_in_vain,
+    rows_for,
+)
 
 MILL = PipelineName("mill")
 NOON = parse_rfc3339("2026-03-04T12:00:00Z")
@@ -41,7 +46,7 @@ POLICY = Policy(
     runs_per_day=1000,
     cpu_minutes_per_day=1000.0,
     first_after=100,
-    train_on_last=1000,
+    train_on_last=100_000,
     volume=1.0,
     update=0.1,
 )
@@ -58,7 +63,7 @@ def ended(history, run, better):
     candidate = Candidate(
         "xgboost", "{}", "uri", "sha", b"", "", 80, 20, {"mae": 1.0}, {"mae": 1.0}, 1, better, b"", 1.0, 2.0
     )  # fmt: skip
-    outcome = RunFinished(run, Dataset("uri", "sha", 1, 9, 0, 0, NOON, NOON), candidate, ())
+    outcome = RunFinished(run, Dataset("uri", "sha", 1, 9, 0, 0, NOON, NOON), candidate)
     return outcome, evolve(history, outcome)
 
 
@@ -76,30 +81,39 @@ def test_before_a_first_model_nothing_is_due():
 
 
 def test_an_update_is_due_after_a_tenth_and_a_full_run_after_as_many_as_it_learns_from():
-    history = settled(labelled=400)
-    assert due_by_labels(POLICY, history) == (Trigger.UPDATE, 440)
-    assert due_by_labels(replace(POLICY, update=None), history) == (Trigger.VOLUME, 800)
+    history = settled(labelled=40_000)
+    assert due_by_labels(POLICY, history) == (Trigger.UPDATE, 44_000)
+    assert due_by_labels(replace(POLICY, update=None), history) == (Trigger.VOLUME, 80_000)
     assert due_by_labels(replace(POLICY, update=None, volume=None), history) is None
 
 
 def test_a_run_that_learns_from_a_window_counts_in_shares_of_the_window():
-    history = settled(labelled=50_000)
-    assert due_by_labels(POLICY, history) == (Trigger.UPDATE, 50_100)
-    assert due_by_labels(replace(POLICY, update=None), history) == (Trigger.VOLUME, 51_000)
+    history = settled(labelled=5_000_000)
+    assert due_by_labels(POLICY, history) == (Trigger.UPDATE, 5_010_000)
+    assert due_by_labels(replace(POLICY, update=None), history) == (Trigger.VOLUME, 5_100_000)
+
+
+def test_where_rows_are_few_updates_wait_for_some_hundreds_of_them():
+    history = settled(labelled=1_000)
+    assert due_by_labels(POLICY, history) == (Trigger.UPDATE, 1_000 + FEWEST_NEW_ROWS)
+    young = settled(
+        labelled=FEWEST_NEW_ROWS
+    )  # a full run comes as soon, and does what the update would
+    assert due_by_labels(POLICY, young) == (Trigger.VOLUME, 2 * FEWEST_NEW_ROWS)
 
 
 def test_updates_do_not_put_off_the_full_run():
-    history = settled(labelled=100)
+    history = settled(labelled=10_000)
     found = []
-    for labelled in range(100, 420):
+    for labelled in range(10_000, 42_000, 100):
         due = due_by_labels(POLICY, history)
         if due is not None and labelled >= due[1]:
             decision, history = asked(history, due[0], labelled)
             found.append((due[0], labelled))
             _, history = ended(history, decision.run, better=0.9)
     full = [labelled for trigger, labelled in found if trigger is Trigger.VOLUME]
-    assert full == [200, 400]
-    assert found[:3] == [(Trigger.UPDATE, 110), (Trigger.UPDATE, 120), (Trigger.UPDATE, 130)]
+    assert full == [20_000, 40_000]
+    assert found[:2] == [(Trigger.UPDATE, 11_000), (Trigger.UPDATE, 12_000)]
 
 
 def test_while_a_run_goes_on_nothing_is_due():
@@ -108,15 +122,15 @@ def test_while_a_run_goes_on_nothing_is_due():
 
 
 def test_a_full_run_that_cools_down_does_not_hold_up_updates():
-    history = replace(settled(labelled=100), updated=195, last_requested=NOON)
+    history = replace(settled(labelled=10_000), updated=19_500, last_requested=NOON)
     waiting = replace(POLICY, cooldown=HOUR)
-    assert due_by_labels(waiting, history) == (Trigger.UPDATE, 205)
+    assert due_by_labels(waiting, history) == (Trigger.UPDATE, 20_500)
     later = replace(history, clock=Instant(NOON + HOUR))
-    assert due_by_labels(waiting, later) == (Trigger.VOLUME, 200)
+    assert due_by_labels(waiting, later) == (Trigger.VOLUME, 20_000)
 
 
 @pytest.mark.parametrize(
-    ("in_vain", "left_out"), [(0, 0), (1, 1), (2, 3), (3, 7), (9, MOST_LEFT_OUT)]
+    ("in_vain", "left_out"), [(0, 0), (1, 1), (2, 3), (3, 3), (9, MOST_LEFT_OUT)]
 )
 def test_updates_in_vain_make_the_next_ones_rare(in_vain, left_out):
     history, skipped = replace(settled(), in_vain=in_vain), 0
@@ -138,7 +152,7 @@ def test_one_that_helps_ends_the_waiting():
     outcome, after = ended(history, decision.run, better=0.6)
     assert not is_in_vain(outcome)
     assert after.in_vain == 0
-    outcome, after = ended(history, decision.run, better=0.1)
+    outcome, after = ended(history, decision.run, better=0.01)
     assert is_in_vain(outcome)
     assert after.in_vain == 4
 

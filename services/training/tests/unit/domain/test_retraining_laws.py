@@ -107,7 +107,7 @@ def end_of(run, ending):
                 "linear", "{}", "uri", "sha", b"", "", 80, 20, {}, {}, 0, 0.0, b"", 1.0, 30.0
             )
             dataset = Dataset("uri", "sha", 1, 100, 0, 0, Instant(0), NOON)
-            return RunFinished(run, dataset, candidate, ())
+            return RunFinished(run, dataset, candidate)
         case "failed":
             return RunFailed(run, "crashed", cpu_seconds=30.0)
         case _:

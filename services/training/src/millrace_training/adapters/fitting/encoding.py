@@ -19,6 +19,7 @@ _SMOOTHING = 10.0  # rows of the overall mean that each category's mean starts w
 
 def signature_of(job: FitJob, rows: Rows, encoding: Encoding) -> Signature:
     """What a model fitted on these rows eats and answers. Raises OneClassError when there is only one class."""
+    regresses = job.label_kind is LabelKind.REGRESSION
     return Signature(
         pipeline=job.pipeline,
         pipeline_version=job.pipeline_version,
@@ -31,6 +32,8 @@ def signature_of(job: FitJob, rows: Rows, encoding: Encoding) -> Signature:
         encoding=encoding,
         label_kind=job.label_kind,
         classes=classes_of(job, rows),
+        quantiles=job.options.quantiles if regresses else (),
+        interval=job.options.interval if regresses else None,
     )
 
 

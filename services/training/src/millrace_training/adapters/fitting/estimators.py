@@ -7,7 +7,14 @@ import numpy as np
 
 from millrace_artifacts.signature import Encoding
 from millrace_kernel.pipeline import LabelKind
-from millrace_training.adapters.fitting import forests, linear_models, xgboost_models
+from millrace_training.adapters.fitting import (
+    boosting_models,
+    forests,
+    linear_models,
+    neighbour_models,
+    online_models,
+    xgboost_models,
+)
 from millrace_training.adapters.fitting.task import Fitted, Parameters, Task
 
 
@@ -21,6 +28,7 @@ class Algorithm:
     defaults: Parameters
     draw: Callable[[np.random.Generator], Parameters]
     fit: Callable[[Task, Parameters], Fitted]
+    quantiles: bool = False  # whether it heeds `Task.quantiles`
 
 
 _EVERY = frozenset(LabelKind)
@@ -35,6 +43,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             defaults=xgboost_models.DEFAULTS,
             draw=xgboost_models.draw,
             fit=xgboost_models.fit,
+            quantiles=True,
         ),
         Algorithm(
             name="random_forest",
@@ -43,6 +52,22 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             defaults=forests.DEFAULTS,
             draw=forests.draw,
             fit=forests.fit,
+        ),
+        Algorithm(
+            name="hist_gradient_boosting",
+            kinds=_EVERY,
+            encoding=Encoding.ORDINAL,
+            defaults=boosting_models.DEFAULTS,
+            draw=boosting_models.draw,
+            fit=boosting_models.fit,
+        ),
+        Algorithm(
+            name="k_nearest",
+            kinds=_EVERY,
+            encoding=Encoding.ONE_HOT,
+            defaults=neighbour_models.DEFAULTS,
+            draw=neighbour_models.draw,
+            fit=neighbour_models.fit,
         ),
         Algorithm(
             name="linear",
@@ -59,6 +84,22 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             defaults=linear_models.LOGISTIC,
             draw=linear_models.draw_logistic,
             fit=linear_models.fit_logistic,
+        ),
+        Algorithm(
+            name="online_linear",
+            kinds=frozenset({LabelKind.REGRESSION}),
+            encoding=Encoding.ONE_HOT,
+            defaults=online_models.DEFAULTS,
+            draw=online_models.draw,
+            fit=online_models.fit,
+        ),
+        Algorithm(
+            name="online_logistic",
+            kinds=_EVERY - {LabelKind.REGRESSION},
+            encoding=Encoding.ONE_HOT,
+            defaults=online_models.DEFAULTS,
+            draw=online_models.draw,
+            fit=online_models.fit,
         ),
     )
 }

@@ -1,15 +1,22 @@
 """The function that a child process runs."""
 
-from millrace_training.adapters.fitting.job import FitJob, FitResult
+from collections.abc import Callable
+
+from millrace_training.adapters.fitting.job import FitJob, FitResult, TrialResult
 
 
-def fit_candidates(job: FitJob) -> FitResult:
+def _nobody(trial: TrialResult) -> None:
+    """Waits for the result."""
+
+
+def fit_candidates(job: FitJob, tell: Callable[[TrialResult], None] = _nobody) -> FitResult:
     """Choose, fit, measure and pack a model. See `procedure.run` and, for an update, `updating` for how.
 
-    Deterministic: the same job on the same machine gives the same bytes, unless a search met its timeout. It writes
-    nothing anywhere, so its process may be killed at any time. Raises FitError for a dataset or a job from which nothing
-    can be learnt. Imports the model libraries only when called: seconds, unless `preload` was imported before the fork.
+    Deterministic: the same job on the same machine gives the same bytes, but for what clocks decide: how far a search came
+    by its timeout, and which of two engines is much faster. Both are in the result's `winner`, and a job that names it gives
+    the same bytes always. `tell` hears of every trial of a search as it ends. It writes nothing anywhere, so its process may
+    be killed at any time. Raises FitError for a dataset or a job from which nothing can be learnt. Imports the model libraries only when called: seconds, unless `preload` was imported before the fork.
     """
     from millrace_training.adapters.fitting import procedure, updating
 
-    return updating.run_update(job) if job.update else procedure.run(job)
+    return updating.run_update(job) if job.update else procedure.run(job, tell)

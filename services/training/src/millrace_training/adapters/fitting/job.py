@@ -4,9 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from millrace_artifacts.artifact import Speed
 from millrace_kernel.errors import PermanentError
-from millrace_kernel.pipeline import LabelKind
+from millrace_kernel.pipeline import Gate, LabelKind
+from millrace_training.adapters.fitting.environment import Environment
+from millrace_training.adapters.fitting.options import DEFAULT_OPTIONS, Options
+from millrace_training.domain.evidence import NO_EVIDENCE, Evidence
 
+COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 FEWEST_ROWS = 20  # with fewer, neither a fit nor a comparison says anything
 
 
@@ -31,6 +36,22 @@ class DatasetError(FitError):
 
 
 @dataclass(frozen=True, slots=True)
+class Winner:
+    """What a fit settled on, by a search and by clocks. Fitted again on the same rows it gives the same bytes.
+
+    `learnt_share`: only that newest part of the rows is learnt. `half_life_share`: a row counts half after that part of the
+    rows; None: all count the same. `without`: columns that it does not look at. `prefers_native`: see `Model`.
+    """
+
+    algorithm: str
+    parameters_json: str
+    learnt_share: float = 1.0
+    half_life_share: float | None = None
+    without: tuple[str, ...] = ()
+    prefers_native: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FitJob:
     """One fit.
 
@@ -38,9 +59,13 @@ class FitJob:
     where missing), categories (list of string) and label (double; string for multiclass), one row per labelled event, in
     any order. `numbers` and `categories` name what the lists hold. `champion` is the artifact to compare with; its
     digest and signature have been checked. `no_champion` says why there is none, where there should be one.
-    `trials` 1 fits sensible defaults; more than that searches at random for up to `timeout_seconds` of wall time.
+    `trials` 1 fits sensible defaults; more than that searches for up to `timeout_seconds` of wall time (see `search`):
+    `finished` are the trials that an attempt cut off has behind it, `earlier` what won for this pipeline before, newest first.
+    `label_delay_us`: how long after its event a label is known; what was not known when validation begins is not learnt.
+    `winner`: nothing is searched and nothing is timed, this is fitted.
     `threads` 1 unless cores stand idle: OpenMP's threads spin while they wait, and two of them on busy cores took ten
     times as long as one. `refit`: the shipped model learns the holdout too, after it was measured. `primary_metric` None: the label kind's own.
+    `gates` say what is to be measured beside the metrics (see `checks`). `unlearnt` names columns that no model looks at.
     """
 
     pipeline: str
@@ -61,18 +86,34 @@ class FitJob:
     refit: bool = True
     primary_metric: str | None = None
     update: bool = False  # only add trees to the champion's: see `updating`
+    label_delay_us: int = 0
+    finished: tuple["TrialResult", ...] = ()
+    earlier: tuple["TrialResult", ...] = ()
+    winner: Winner | None = None
+    gates: tuple[Gate, ...] = ()
+    unlearnt: tuple[str, ...] = ()
+    options: Options = DEFAULT_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """One attempt of the search: its metrics are over the validation rows, the newest fifth of the training rows."""
+    """One attempt of the search: its metrics are over the newest validation rows, the newest fifth of the training rows.
+
+    `loss` is a mean over the folds of the mean absolute error or log loss: what the attempts are ranked by. `proposal_json` is what
+    a search that goes on tells Optuna of it, `steps` the loss after each fold, `seconds` the wall time since the search began.
+    """
 
     number: int  # 1, 2, …
     algorithm: str
     parameters_json: str
     metrics: Mapping[str, float]
-    loss: float  # mean absolute error or log loss: what the attempts are ranked by
+    loss: float
     cpu_seconds: float
+    state: str = COMPLETE  # complete, pruned (hopeless after the first folds) or failed
+    winner: Winner | None = None  # what would be fitted, should it win
+    proposal_json: str = ""
+    steps: tuple[float, ...] = ()
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +141,7 @@ class FitResult:
     fit_seconds: float  # wall time of all of it: choosing, fitting, measuring, exporting
     cpu_seconds: float  # of the whole fit, search and export included
     notes: tuple[str, ...]
+    winner: Winner | None = None  # None: nothing was settled (an update)
+    speed: Speed | None = None  # of what ships; None: not measured
+    environment: Environment | None = None
+    evidence: Evidence = NO_EVIDENCE  # beside the metrics, for the gates

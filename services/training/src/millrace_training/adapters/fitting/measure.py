@@ -4,11 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from sklearn.metrics import f1_score
 
 from millrace_artifacts.scorer import Scores
 from millrace_kernel.pipeline import LabelKind
+from millrace_training.adapters.fitting.blocks import block_for_a_test
 from millrace_training.adapters.fitting.encoding import targets
+from millrace_training.adapters.fitting.ranking import average_precision, roc_auc
+from millrace_training.adapters.fitting.reliability import reliability_of
 from millrace_training.adapters.fitting.rows import Labels
 
 Losses = NDArray[np.float64]
@@ -23,6 +26,7 @@ _LEAST_PROBABILITY = (
 )
 _WORST_LOSS = 1e100  # of an answer that is no number
 _RESAMPLES = 1_000
+_FEWEST_BLOCKS = 6  # of fewer the spread can't be told
 
 
 def row_losses(kind: LabelKind, classes: tuple[str, ...], labels: Labels, scores: Scores) -> Losses:
@@ -41,10 +45,10 @@ def metrics_of(
     kind: LabelKind, classes: tuple[str, ...], labels: Labels, scores: Scores
 ) -> dict[str, float]:
     """regression: mae, rmse, r2; binary: accuracy, roc_auc, average_precision, log_loss; multiclass: accuracy, log_loss,
-    macro_f1. What can't be computed over these rows, or is not finite, is left out."""
+    macro_f1; and what `reliability_of` says. What can't be computed over these rows, or is not finite, is left out."""
     losses = row_losses(kind, classes, labels, scores)
     truths = targets(labels, classes, kind)
-    found = _METRICS[kind](truths, scores.values, losses)
+    found = {**_METRICS[kind](truths, scores.values, losses), **reliability_of(truths, scores)}
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
 
@@ -59,20 +63,30 @@ def baseline_scores(kind: LabelKind, classes: tuple[str, ...], train: Labels, ro
 
 
 def better_probability(candidate: Losses, champion: Losses, seed: int) -> float:
-    """The share of 1,000 resamples in which the candidate's mean loss is lower; a tie counts half.
+    """How sure it is that the candidate's mean loss is lower, 0 to 1; of equal losses 0.5.
 
-    A moving-block bootstrap over the pairs (Künsch 1989), with circular blocks of the square root of the rows: losses of
-    neighbouring rows go together, and resampling single rows would be too sure.
+    A studentized block bootstrap over the pairs (Götze and Künsch 1996), with circular blocks: losses of neighbouring rows go
+    together, and resampling single rows would be too sure. That the resamples are told apart by their own spread, too, makes
+    up for there being few blocks, and for a few rows that weigh more than the rest. What it holds: docs/gates.md.
     """
     differences = champion - candidate
-    rows = len(differences)
-    block = max(1, round(rows**0.5))
-    starts = np.random.default_rng(seed).integers(0, rows, size=(_RESAMPLES, -(-rows // block)))
+    rows, mean = len(differences), float(np.mean(differences))
+    block = min(max(1, rows // _FEWEST_BLOCKS), block_for_a_test(differences))
+    count = -(-rows // block)
     sums = np.concatenate([[0.0], np.cumsum(np.concatenate([differences, differences[:block]]))])
-    totals = (sums[starts + block] - sums[starts]).sum(axis=1)
+    blocks = (sums[block : block + rows] - sums[:rows]) / block
+    spread = float(np.std(blocks)) / max(1, count - 1) ** 0.5
     # sums of equal losses differ by rounding only
-    slack = 1e-12 * max(1.0, float(np.abs(sums).max()))
-    return float(np.mean(totals > slack) + np.mean(np.abs(totals) <= slack) / 2)
+    slack = 1e-12 * max(1.0, float(np.abs(sums).max())) / rows
+    if count < 2 or spread <= slack:
+        surely = 0.5 if abs(mean) <= slack or count < 2 else float(mean > 0)
+        return surely
+    starts = np.random.default_rng(seed).integers(0, rows, size=(_RESAMPLES, count))
+    drawn = blocks[starts]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        deviations = (drawn.mean(axis=1) - mean) / (drawn.std(axis=1, ddof=1) / count**0.5)
+    seen = mean / spread
+    return float(np.mean(deviations < seen) + np.mean(deviations == seen) / 2)
 
 
 def _regression(truths: Losses, _: Losses, losses: Losses) -> Mapping[str, float]:
@@ -90,8 +104,8 @@ def _binary(truths: Losses, values: Losses, losses: Losses) -> Mapping[str, floa
     if len(np.unique(truths)) < 2 or not np.isfinite(values).all():
         return found
     return found | {
-        "roc_auc": roc_auc_score(truths, values),
-        "average_precision": average_precision_score(truths, values),
+        "roc_auc": roc_auc(truths, values),
+        "average_precision": average_precision(truths, values),
     }
 
 

@@ -10,9 +10,11 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from millrace_artifacts.artifact import Native, NativeFormat
+from millrace_artifacts.errors import UnreadableArtifactError
 from millrace_artifacts.native import dump_sklearn
 from millrace_artifacts.signature import Matrix
 from millrace_kernel.pipeline import LabelKind
@@ -25,15 +27,27 @@ def fit_steps(task: Task, *steps: tuple[str, Any]) -> Fitted:
     """Fit the steps behind the means of the columns, which stand in for missing numbers and travel in the ONNX model."""
     # a column that is all missing is kept, as zeros: the matrix's width is the signature's
     imputer = SimpleImputer(strategy="mean", keep_empty_features=True)
-    pipeline = Pipeline([("imputer", imputer), *steps])
+    return fit_only(task, ("imputer", imputer), *steps)
+
+
+def fit_only(task: Task, *steps: tuple[str, Any]) -> Fitted:
+    """Fit the steps, which know what to do with missing numbers (NaN)."""
+    pipeline = Pipeline(list(steps))
     classifies = task.kind is not LabelKind.REGRESSION
     targets = task.targets.astype(np.int64) if classifies else task.targets
     with threadpool_limits(limits=task.threads), warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
         )  # a logistic regression that has not quite converged is measured like any other
-        pipeline.fit(task.matrix, targets)
+        pipeline.fit(task.matrix, targets, **_weights(task, *steps[-1]))
     return FittedSklearn(pipeline, task.matrix.shape[1], classifies)
+
+
+def _weights(task: Task, name: str, estimator: Any) -> dict[str, Any]:  # noqa: ANN401  any estimator
+    """For the last step, where it can tell rows apart by weight; one that can't takes all as the same."""
+    if task.weights is None or not has_fit_parameter(estimator, "sample_weight"):
+        return {}
+    return {f"{name}__sample_weight": task.weights}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +57,10 @@ class FittedSklearn:
     classifies: bool
 
     def answers(self, matrix: Matrix) -> NDArray[Any]:
-        answers: NDArray[Any] = (
-            self.pipeline.predict_proba(matrix)
-            if self.classifies
-            else self.pipeline.predict(matrix)
-        )
+        # boosting's threads would spin where no core is idle
+        with threadpool_limits(limits=1):
+            ask = self.pipeline.predict_proba if self.classifies else self.pipeline.predict
+            answers: NDArray[Any] = ask(matrix)
         return answers
 
     def onnx(self) -> bytes:
@@ -57,15 +70,24 @@ class FittedSklearn:
             warnings.simplefilter(
                 "ignore"
             )  # the converters warn of their own libraries' deprecations
-            model = to_onnx(
+            model = self._converted(inputs, options)
+        content: bytes = model.SerializeToString(deterministic=True)
+        return content
+
+    def _converted(self, inputs: list[Any], options: dict[Any, Any] | None) -> Any:  # noqa: ANN401  onnx is typed loosely
+        try:
+            return to_onnx(
                 self.pipeline,
                 name="model",
                 initial_types=inputs,
                 options=options,
                 target_opset=_OPSET,
             )
-        content: bytes = model.SerializeToString(deterministic=True)
-        return content
+        except (
+            Exception
+        ) as error:  # whatever a converter raises of an estimator that it does not know
+            reason = (str(error).strip().splitlines() or [""])[0]
+            raise UnreadableArtifactError(f"it has no ONNX form: {reason}") from error
 
     def native(self) -> Native:
         return Native(NativeFormat.SKOPS, dump_sklearn(self.pipeline))

@@ -16,7 +16,10 @@ Parameters: TypeAlias = Mapping[str, float]  # whole numbers are int
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """`matrix` float32 [rows, width], `targets` float64 [rows]: the value, or the place of the class, each of which occurs."""
+    """`matrix` float32 [rows, width], `targets` float64 [rows]: the value, or the place of the class, each of which occurs.
+
+    `weights` float64 [rows]: how much each row counts, the newest 1; None: all the same.
+    """
 
     matrix: Matrix
     targets: NDArray[np.float64]
@@ -24,6 +27,8 @@ class Task:
     classes: int  # 0 for regression
     seed: int
     threads: int
+    weights: NDArray[np.float64] | None = None
+    quantiles: tuple[float, ...] = ()  # of the label, to be answered beside the value; regression's
 
 
 class Fitted(Protocol):
@@ -35,5 +40,5 @@ class Fitted(Protocol):
     def onnx(self) -> bytes:
         """One input, float32 [rows, width]; the answer is the last output. Equal models give equal bytes."""
 
-    def native(self) -> Native:
+    def native(self) -> Native | None:
         """The library's own safe format."""

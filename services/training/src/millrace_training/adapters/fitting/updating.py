@@ -31,7 +31,9 @@ from millrace_artifacts.scorer import scorer_of
 from millrace_artifacts.signature import Signature
 from millrace_kernel.pipeline import LabelKind
 from millrace_training.adapters.fitting.champion import measure_champion
+from millrace_training.adapters.fitting.checks import Subject, checked
 from millrace_training.adapters.fitting.encoding import encoded, targets
+from millrace_training.adapters.fitting.environment import environment
 from millrace_training.adapters.fitting.export import examples_of, libraries, reference_profile
 from millrace_training.adapters.fitting.job import (
     FEWEST_ROWS,
@@ -42,11 +44,13 @@ from millrace_training.adapters.fitting.job import (
 )
 from millrace_training.adapters.fitting.measure import (
     PRIMARY_METRICS,
-    baseline_scores,
     better_probability,
     metrics_of,
     row_losses,
 )
+from millrace_training.adapters.fitting.naive import best_baseline
+from millrace_training.adapters.fitting.online_updating import OnlineBase, online_base
+from millrace_training.adapters.fitting.recipes import blinded
 from millrace_training.adapters.fitting.rows import Rows, read_rows
 from millrace_training.adapters.fitting.xgboost_models import settings_of
 
@@ -67,6 +71,15 @@ class Base:
     parameters: dict[str, Any]
     rounds: int
     until_us: int
+    algorithm: str = ALGORITHM
+
+    @property
+    def note(self) -> str:
+        return f"an update: {TREES} rounds on top of {self.rounds}"
+
+    def model(self, rows: Rows, job: FitJob) -> Model:
+        """The trees with some more, grown on these rows."""
+        return _model(self, _grown(self, rows, job))
 
 
 def run_update(job: FitJob) -> FitResult:
@@ -75,7 +88,7 @@ def run_update(job: FitJob) -> FitResult:
     began, started = time.perf_counter(), time.process_time()
     base = _base(job)
     train, holdout, both = _split(job, base)
-    measured, shipped = (_model(base, _grown(base, rows, job)) for rows in (train, both))
+    measured, shipped = (base.model(rows, job) for rows in (train, both))
     scores = scorer_of(measured).score(holdout.numbers, holdout.categories.tolist())
     kind, classes = job.label_kind, base.signature.classes
     metrics = metrics_of(kind, classes, holdout.labels, scores)
@@ -87,7 +100,7 @@ def run_update(job: FitJob) -> FitResult:
     primary = job.primary_metric if job.primary_metric in metrics else PRIMARY_METRICS[kind]
     parameters = json.dumps(base.parameters, sort_keys=True)
     artifact = Artifact(
-        algorithm=ALGORITHM,
+        algorithm=base.algorithm,
         parameters=parameters,
         model=shipped,
         measured=measured,
@@ -102,14 +115,17 @@ def run_update(job: FitJob) -> FitResult:
         libraries=libraries(),
         examples=examples_of(shipped, both),
     )
-    baseline = baseline_scores(kind, classes, train.labels, len(holdout))
+    content = write_artifact(artifact)
+    baseline = best_baseline(kind, classes, train, holdout, job.label_delay_us)
+    subject = Subject(measured, shipped, content, train, holdout, scores, baseline)
+    figures, evidence = checked(job, subject)
     return FitResult(
-        algorithm=ALGORITHM,
+        algorithm=base.algorithm,
         parameters_json=parameters,
-        artifact=write_artifact(artifact),
-        metrics=metrics,
+        artifact=content,
+        metrics={**metrics, **figures},
         champion_metrics=champion.metrics,
-        baseline_metrics=metrics_of(kind, classes, holdout.labels, baseline),
+        baseline_metrics=baseline.metrics,
         better_probability=better,
         reference_profile=reference_profile(base.signature, both, scores, metrics, primary or ""),
         trials=(),
@@ -119,14 +135,17 @@ def run_update(job: FitJob) -> FitResult:
         fit_seconds=time.perf_counter() - began,
         cpu_seconds=time.process_time() - started,
         notes=(
-            f"an update: {TREES} rounds on top of {base.rounds}",
+            base.note,
+            *baseline.notes,
             *champion.notes,
         ),
+        environment=environment(),
+        evidence=evidence,
     )
 
 
-def _base(job: FitJob) -> Base:
-    """Raises NoCandidateError for a champion that trees cannot be added to."""
+def _base(job: FitJob) -> Base | OnlineBase:
+    """Raises NoCandidateError for a champion that neither gets more trees nor goes on learning."""
     if job.champion is None:
         raise NoCandidateError(f"{job.pipeline}: no champion to update; a full run makes one")
     try:
@@ -134,9 +153,9 @@ def _base(job: FitJob) -> Base:
     except ArtifactError as error:
         raise NoCandidateError(f"{job.pipeline}: the champion can't be updated: {error}") from error
     native, signature = artifact.model.native, artifact.signature
-    if native is None or native.format is not NativeFormat.UBJ:
+    if native is None or native.format not in (NativeFormat.UBJ, NativeFormat.RIVER):
         raise NoCandidateError(
-            f"{job.pipeline}: the champion is a {artifact.algorithm}, and only boosted trees are updated; "
+            f"{job.pipeline}: the champion is a {artifact.algorithm}, and only boosted trees are updated, and online learners; "
             "leave update out of retraining.on, or make xgboost the only candidate"
         )
     if (signature.numbers, signature.categories, signature.label_kind) != (
@@ -147,6 +166,13 @@ def _base(job: FitJob) -> Base:
         raise NoCandidateError(
             f"{job.pipeline}: the champion has other columns; a full run comes first"
         )
+    if artifact.model.only_onnx:
+        raise NoCandidateError(
+            f"{job.pipeline}: the champion is calibrated, or answers quantiles or an interval, and an update would lose that; "
+            "leave update out of retraining.on"
+        )
+    if native.format is NativeFormat.RIVER:
+        return online_base(artifact, native)
     parameters: dict[str, Any] = json.loads(artifact.parameters)
     booster = xgboost.Booster(
         {"nthread": job.threads, "verbosity": 0}, model_file=bytearray(native.content)
@@ -157,7 +183,7 @@ def _base(job: FitJob) -> Base:
     return Base(booster[0:rounds], signature, marked, rounds, until)
 
 
-def _split(job: FitJob, base: Base) -> tuple[Rows, Rows, Rows]:
+def _split(job: FitJob, base: Base | OnlineBase) -> tuple[Rows, Rows, Rows]:
     """The rows that the base has not learnt: to learn from, to measure on, and both."""
     rows = read_rows(job)
     unknown = _without_unknown(job, base, rows)
@@ -175,7 +201,7 @@ def _split(job: FitJob, base: Base) -> tuple[Rows, Rows, Rows]:
     )
 
 
-def _without_unknown(job: FitJob, base: Base, rows: Rows) -> Rows:
+def _without_unknown(job: FitJob, base: Base | OnlineBase, rows: Rows) -> Rows:
     """Newer than what the base learnt; of a class that it does not know nothing can be added."""
     fresh = rows.event_times > base.until_us
     if job.label_kind is LabelKind.MULTICLASS:
@@ -194,8 +220,9 @@ def _grown(base: Base, rows: Rows, job: FitJob) -> xgboost.Booster:
     classes = len(base.signature.classes)
     settings, bins = settings_of(parameters, job.label_kind, classes, job.seed, job.threads)
     aims: NDArray[np.float64] = targets(rows.labels, base.signature.classes, job.label_kind)
+    seen = blinded(rows, job, job.unlearnt)
     matrix = xgboost.QuantileDMatrix(
-        encoded(base.signature, rows), aims, nthread=job.threads, max_bin=bins
+        encoded(base.signature, seen), aims, nthread=job.threads, max_bin=bins
     )
     return xgboost.train(settings, matrix, TREES, xgb_model=base.booster)
 

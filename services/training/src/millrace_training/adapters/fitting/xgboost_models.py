@@ -1,5 +1,6 @@
 """Gradient-boosted trees."""
 
+import json
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -69,10 +70,14 @@ def settings_of(
 def fit(task: Task, parameters: Parameters) -> Fitted:
     grown = {name: value for name, value in parameters.items() if name != "rounds"}
     settings, bins = settings_of(grown, task.kind, task.classes, task.seed, task.threads)
+    if task.quantiles:
+        settings |= {"objective": "reg:quantileerror", "quantile_alpha": list(task.quantiles)}
     rounds = int(parameters["rounds"])
     if task.kind is LabelKind.MULTICLASS:
         rounds = max(1, min(rounds, _MOST_TREES // task.classes))
-    matrix = xgboost.QuantileDMatrix(task.matrix, task.targets, nthread=task.threads, max_bin=bins)
+    matrix = xgboost.QuantileDMatrix(
+        task.matrix, task.targets, weight=task.weights, nthread=task.threads, max_bin=bins
+    )
     booster = xgboost.train(settings, matrix, rounds)
     return FittedXgboost(booster, task.matrix.shape[1])
 
@@ -95,8 +100,23 @@ class FittedXgboost:
             model = convert_xgboost(
                 self.booster, name="model", initial_types=inputs, target_opset=_OPSET
             )
+        _assign_targets(model.graph, self.booster)
         content: bytes = model.SerializeToString(deterministic=True)
         return content
 
     def native(self) -> Native:
         return Native(NativeFormat.UBJ, bytes(self.booster.save_raw("ubj")))
+
+
+def _assign_targets(graph: Any, booster: xgboost.Booster) -> None:  # noqa: ANN401  onnx is typed loosely
+    """Every tree of a model of several quantiles is of one of them; onnxmltools 1.16 takes all for the first's."""
+    attributes = {each.name: each for each in graph.node[0].attribute}
+    targets = attributes["n_targets"].i if "n_targets" in attributes else 1
+    if targets < 2:
+        return
+    model = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]["model"]
+    of_tree = model["tree_info"]
+    places = [of_tree[tree] for tree in attributes["target_treeids"].ints]
+    del attributes["target_ids"].ints[:]
+    attributes["target_ids"].ints.extend(places)
+    graph.output[-1].type.tensor_type.shape.dim[1].dim_value = targets

@@ -1,0 +1,61 @@
+"""What the model section demands of its own keys, of the label and of the retraining."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from millrace_contracts.pipeline_file.forms import LabelForm, ModelForm, RetrainingForm
+from millrace_contracts.pipeline_file.problems import Path, listed, shown
+from millrace_kernel.pipeline import MEDIAN, is_import_path
+
+Complaint = tuple[Path, str, str]  # where, what, fix
+
+_PATH: Path = ("spec", "model")
+_OF_CLASSES, _OF_VALUES = ("balance", "calibration"), ("quantiles", "interval")
+_WITH_QUANTILES = ("xgboost",)  # models that answer them
+
+
+def options_complaints(
+    model: ModelForm, label: LabelForm, retraining: RetrainingForm | None
+) -> Iterator[Complaint]:
+    """What is wrong with balance, calibration, quantiles, interval and parameters."""
+    given = [key for key in _OF_CLASSES + _OF_VALUES if getattr(model, key)]
+    unfit = _OF_CLASSES if label.kind == "regression" else _OF_VALUES
+    for key in given:
+        if key in unfit:
+            kinds = "binary and multiclass" if label.kind == "regression" else "regression"
+            yield (
+                (*_PATH, key),
+                f"does not go with a {label.kind} label",
+                f"remove it: it is for {kinds}",
+            )
+    if model.quantiles and label.kind == "regression":
+        yield from _quantiles(model, model.quantiles)
+    finishing = [key for key in given if key != "balance"]
+    if finishing and retraining is not None and "update" in (retraining.on or ()):
+        what = f"says update, and updated trees lose what model.{finishing[0]} asks for"
+        yield ("spec", "retraining", "on"), what, f"remove update here, or model.{finishing[0]}"
+    for name in model.parameters:
+        path = (*_PATH, "parameters", name)
+        if name not in model.candidates:
+            yield path, "is not among the candidates", "add it there, or remove it here"
+        elif not is_import_path(name):
+            fix = (
+                "remove it; parameters are for candidates given by import path, others are searched"
+            )
+            yield path, "has parameters of its own", fix
+
+
+def _quantiles(model: ModelForm, quantiles: list[float]) -> Iterator[Complaint]:
+    path = (*_PATH, "quantiles")
+    if any(after <= before for before, after in pairwise(quantiles)):
+        yield path, f"{shown(quantiles)} does not grow", "write e.g. [0.1, 0.5, 0.9]"
+    if MEDIAN not in quantiles:
+        yield path, f"{shown(quantiles)} lacks 0.5, which is the value", "add 0.5"
+    for index, name in enumerate(model.candidates):
+        if name not in _WITH_QUANTILES:
+            where = (*_PATH, "candidates", index)
+            yield (
+                where,
+                f"{name} does not answer quantiles",
+                f"write {listed(_WITH_QUANTILES)}, or remove quantiles",
+            )
