@@ -99,7 +99,7 @@ def _head(pipeline: str, version: int) -> bytes:
 
 @lru_cache(maxsize=1_024)
 def _packing(tag: int, count: int) -> tuple[bytes, Callable[..., bytes]]:
-    return _SMALL[tag] + varint(8 * count), Struct(f"<{count}d").pack
+    return varint(tag) + varint(8 * count), Struct(f"<{count}d").pack
 
 
 _SMALL = [bytes((number,)) for number in range(_ONE_BYTE)]

@@ -28,6 +28,27 @@ def test_a_multiclass_model_answers_with_the_most_probable_class_and_all_probabi
     ]
 
 
+def test_a_regression_answers_with_its_quantiles_and_its_interval():
+    values, quantiles = np.array([2.0, 3.0]), np.array([[1.0, 2.0], [2.0, 3.0]])
+    scores = Scores(values, quantiles=quantiles, interval=np.array([[0.5, 4.5], [1.5, 5.5]]))
+
+    assert answers(LabelKind.REGRESSION, (), scores) == [
+        Answer(2.0, quantiles=(1.0, 2.0), interval=(0.5, 4.5)),
+        Answer(3.0, quantiles=(2.0, 3.0), interval=(1.5, 5.5)),
+    ]
+    assert answers(LabelKind.REGRESSION, (), Scores(values, quantiles=quantiles)) == [
+        Answer(2.0, quantiles=(1.0, 2.0)),
+        Answer(3.0, quantiles=(2.0, 3.0)),
+    ]
+
+
+@pytest.mark.parametrize("end", [np.nan, np.inf])
+def test_an_interval_without_an_end_is_no_answer(end):
+    scores = Scores(np.array([2.0, np.nan]), interval=np.array([[0.5, end], [1.0, 2.0]]))
+
+    assert answers(LabelKind.REGRESSION, (), scores) == [NO_ANSWER, NO_ANSWER]
+
+
 def test_a_score_that_is_no_number_is_no_answer():
     assert answers(LabelKind.REGRESSION, (), Scores(values=np.array([np.nan, np.inf]))) == [
         NO_ANSWER,

@@ -133,7 +133,7 @@ def test_missing_features_are_named():
         ({"inputs": [tensor("features", [1.0, 2.0], shape=[1, 2])]}, "the categories weather"),
         (
             mixed() | {"outputs": [{"name": "class"}]},
-            "there is no output 'class'; a regression pipeline has value",
+            "there is no output 'class'; this regression model has value",
         ),
         (mixed() | {"outputs": {"name": "value"}}, "outputs must be a list"),
     ],
@@ -181,13 +181,15 @@ def test_whatever_is_sent_is_read_or_refused(body):
 
 
 def test_outputs_of_a_regression():
-    assert output_tensors(LabelKind.REGRESSION, [Answer(1.5), NO_ANSWER], ()) == [
-        {"name": "value", "datatype": "FP64", "shape": [2], "data": [1.5, None]}
-    ]
+    assert output_tensors(
+        Signature(MIXED.columns, LabelKind.REGRESSION), [Answer(1.5), NO_ANSWER], ()
+    ) == [{"name": "value", "datatype": "FP64", "shape": [2], "data": [1.5, None]}]
 
 
 def test_outputs_of_a_binary_model():
-    assert output_tensors(LabelKind.BINARY, [Answer(0.25), Answer(0.5), NO_ANSWER], ()) == [
+    assert output_tensors(
+        Signature(MIXED.columns, LabelKind.BINARY), [Answer(0.25), Answer(0.5), NO_ANSWER], ()
+    ) == [
         {"name": "probability", "datatype": "FP64", "shape": [3], "data": [0.25, 0.5, None]},
         {"name": "label", "datatype": "BOOL", "shape": [3], "data": [False, True, None]},
     ]
@@ -196,7 +198,9 @@ def test_outputs_of_a_binary_model():
 def test_outputs_of_a_multiclass_model():
     answers = [Answer(class_label="b", probabilities=(0.25, 0.75)), NO_ANSWER]
 
-    assert output_tensors(LabelKind.MULTICLASS, answers, ()) == [
+    assert output_tensors(
+        Signature(MIXED.columns, LabelKind.MULTICLASS, ("a", "b")), answers, ()
+    ) == [
         {"name": "class", "datatype": "BYTES", "shape": [2], "data": ["b", None]},
         {
             "name": "probabilities",
@@ -208,13 +212,44 @@ def test_outputs_of_a_multiclass_model():
 
 
 def test_only_the_requested_outputs_are_given_in_the_order_asked():
-    request = read_request(
-        mixed() | {"outputs": [{"name": "label"}]}, Signature(MIXED.columns, LabelKind.BINARY)
-    )
+    signature = Signature(MIXED.columns, LabelKind.BINARY)
+    request = read_request(mixed() | {"outputs": [{"name": "label"}]}, signature)
 
-    assert [
-        one["name"] for one in output_tensors(LabelKind.BINARY, [Answer(0.9)], request.outputs)
-    ] == ["label"]
+    given = output_tensors(signature, [Answer(0.9)], request.outputs)
+
+    assert [one["name"] for one in given] == ["label"]
+
+
+SPREAD = Signature(MIXED.columns, LabelKind.REGRESSION, (), (0.1, 0.5, 0.9), 0.8)
+
+
+def test_a_regression_may_say_how_sure_it_is():
+    answers = [Answer(2.0, quantiles=(1.0, 2.0, 4.0), interval=(0.5, 4.5)), NO_ANSWER]
+
+    assert output_tensors(SPREAD, answers, ()) == [
+        {"name": "value", "datatype": "FP64", "shape": [2], "data": [2.0, None]},
+        {
+            "name": "quantiles",
+            "datatype": "FP64",
+            "shape": [2, 3],
+            "data": [1.0, 2.0, 4.0, None, None, None],
+            "parameters": {"levels": "0.1, 0.5, 0.9"},
+        },
+        {
+            "name": "interval",
+            "datatype": "FP64",
+            "shape": [2, 2],
+            "data": [0.5, 4.5, None, None],
+            "parameters": {"share": 0.8},
+        },
+    ]
+    assert describe_outputs(SPREAD) == [
+        {"name": "value", "datatype": "FP64", "shape": [-1]},
+        {"name": "quantiles", "datatype": "FP64", "shape": [-1, 3]},
+        {"name": "interval", "datatype": "FP64", "shape": [-1, 2]},
+    ]
+    wanted = read_request(mixed() | {"outputs": [{"name": "interval"}]}, SPREAD).outputs
+    assert [each["name"] for each in output_tensors(SPREAD, answers, wanted)] == ["interval"]
 
 
 def test_metadata_names_every_tensor():

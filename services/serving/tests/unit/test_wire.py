@@ -18,7 +18,9 @@ _times = st.sampled_from([0, 1, 2**21 - 1, 2**21, 1_795_262_400_000_000, 253_402
 _vectors = st.builds(
     FeaturesComputed, _texts, _counts, _texts, _texts, _times, _numbers, st.just(("", "b"))
 )
-_answers = st.builds(Answer, st.sampled_from([None, 0.0, -0.0, 2.5]), _texts, _numbers)
+_values = st.sampled_from([None, 0.0, -0.0, 2.5])
+_spreads = st.sampled_from([(), (0.5, 4.5), (1.0, 2.0, 4.0)])
+_answers = st.builds(Answer, _values, _texts, _numbers, _spreads, _spreads)
 _seconds = st.sampled_from([0.0, 1e-5])
 
 
@@ -43,5 +45,7 @@ def test_a_prediction_has_the_bytes_of_the_library(made: PredictionMade):
         categories=vector.categories,
         trial=made.trial,
         seconds=made.seconds,
+        quantiles=answer.quantiles,
+        interval=answer.interval,
     )
     assert encode_prediction_made(made) == proto.SerializeToString()

@@ -41,7 +41,11 @@ class ArtifactModel(LoadedModel):
         # a binary model's classes are 0 and 1, which no answer names
         classes = given.classes if given.label_kind is LabelKind.MULTICLASS else ()
         self._signature = Signature(
-            Columns(given.numbers, given.categories), given.label_kind, classes
+            Columns(given.numbers, given.categories),
+            given.label_kind,
+            classes,
+            given.quantiles,
+            given.interval,
         )
 
     @property
@@ -62,7 +66,7 @@ class ArtifactModel(LoadedModel):
     @override
     def score(self, rows: Rows) -> Scores:
         scores = self._scorer.score(rows.numbers, rows.categories)
-        return Scores(scores.values, scores.probabilities)
+        return Scores(scores.values, scores.probabilities, scores.quantiles, scores.interval)
 
     def for_rows(self) -> RowScorer | None:
         """What the hot path answers single rows with; None: it has nothing faster than `score`."""

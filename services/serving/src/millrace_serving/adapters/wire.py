@@ -39,9 +39,10 @@ from millrace_serving.domain.events import (
     Role,
 )
 
-# tags of PredictionMade's fields 6 to 15
+# tags of PredictionMade's fields 6 to 17
 _VERSION, _EPOCH, _ROLE, _VALUE_TAG, _CLASS_LABEL = 0x30, 0x38, 0x40, 0x49, 0x52
 _PROBABILITIES, _NUMBERS, _CATEGORIES, _TRIAL, _SECONDS = 0x5A, 0x62, 0x6A, 0x70, 0x79
+_QUANTILES, _INTERVAL = 0x82, 0x8A
 _VALUE = Struct("<Bd").pack  # a tag and a double of its own
 
 _ROLES = {
@@ -134,7 +135,7 @@ _ENDINGS: dict[str, type[ModelRejectedProto | ModelRetiredProto | ApprovalReques
 
 def encode_prediction_made(event: PredictionMade) -> bytes:
     pipeline, pipeline_version, event_id, entity, time, numbers, categories = event.vector
-    value, class_label, probabilities = event.answer
+    value, class_label, probabilities, quantiles, interval = event.answer
     return b"".join(
         (
             opening(pipeline, pipeline_version, event_id, entity, time),
@@ -146,6 +147,8 @@ def encode_prediction_made(event: PredictionMade) -> bytes:
             texts(_CATEGORIES, categories),
             whole(_TRIAL, event.trial),
             _VALUE(_SECONDS, event.seconds) if event.seconds else b"",
+            doubles(_QUANTILES, quantiles),
+            doubles(_INTERVAL, interval),
         )
     )
 

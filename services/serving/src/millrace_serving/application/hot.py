@@ -297,9 +297,9 @@ def _is_text(datatype: str, value: Value) -> bool:
 class _Template:
     """A response with two holes: for the id, and for what the model says."""
 
-    def __init__(self, champion: Champion, kind: LabelKind, sample: Answer) -> None:
+    def __init__(self, champion: Champion, signature: Signature, sample: Answer) -> None:
         """Cut out of a real response, so that both ways of answering are written alike."""
-        outputs = output_tensors(kind, [sample], ())
+        outputs = output_tensors(signature, [sample], ())
         response = response_of(champion.pipeline, str(champion.version), _SOME_ID, outputs)
         self.head, _, rest = orjson.dumps(response).partition(orjson.dumps(_SOME_ID))
         said = sample.probabilities or (sample.value,)
@@ -362,6 +362,6 @@ def _writer_of(champion: Champion, signature: Signature) -> _Values | _Classes:
     if kind is LabelKind.MULTICLASS:
         probabilities = (_SOME_VALUES[0],) * len(classes)
         samples = [Answer(None, text, probabilities) for text in classes]
-        return _Classes(classes, tuple(_Template(champion, kind, each) for each in samples))
-    above, below = (_Template(champion, kind, Answer(value)) for value in _SOME_VALUES)
+        return _Classes(classes, tuple(_Template(champion, signature, each) for each in samples))
+    above, below = (_Template(champion, signature, Answer(value)) for value in _SOME_VALUES)
     return _Values(-1 if kind is LabelKind.BINARY else 0, below, above)

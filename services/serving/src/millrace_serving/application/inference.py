@@ -154,7 +154,7 @@ class Inference:
         answers = self._scored(answering, request.rows)
         scored = self._statistics.nanoseconds()
         identity = request.id or self.new_id()
-        outputs = output_tensors(answering.signature.kind, answers, request.outputs)
+        outputs = output_tensors(answering.signature, answers, request.outputs)
         response = response_of(name, answering.version, identity, outputs)
         if completed:
             response["parameters"] = completed.parameters

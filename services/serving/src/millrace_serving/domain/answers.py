@@ -16,12 +16,15 @@ class Answer(NamedTuple):
     """What is said about one vector.
 
     `value`: the value (regression) or the probability of the positive class (binary); None when no answer was possible.
-    `class_label` and `probabilities` are multiclass's; the probabilities are in the order of the model's classes.
+    `class_label` and `probabilities` are multiclass's; the probabilities are in the order of the model's classes. `quantiles`
+    and `interval` (its two ends) are of models that give them.
     """
 
     value: float | None = None
     class_label: str = ""
     probabilities: tuple[float, ...] = ()
+    quantiles: tuple[float, ...] = ()
+    interval: tuple[float, ...] = ()
 
 
 NO_ANSWER = Answer()
@@ -29,10 +32,13 @@ NO_ANSWER = Answer()
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a model gave for n rows: `values` [n] for regression and binary, `probabilities` [n, classes] for multiclass."""
+    """What a model gave for n rows: `values` [n] for regression and binary, `probabilities` [n, classes] for multiclass; with
+    values, perhaps `quantiles` [n, levels] and `interval` [n, 2]."""
 
     values: NDArray[np.float64] | None = None
     probabilities: NDArray[np.float64] | None = None
+    quantiles: NDArray[np.float64] | None = None
+    interval: NDArray[np.float64] | None = None
 
 
 def answers(kind: LabelKind, classes: tuple[str, ...], scores: Scores) -> list[Answer]:
@@ -43,7 +49,15 @@ def answers(kind: LabelKind, classes: tuple[str, ...], scores: Scores) -> list[A
         return _most_probable(classes, scores.probabilities)
     if scores.values is None:
         raise ValueError(f"a {kind} model must give values")
-    return [_of_value(value) for value in scores.values.tolist()]
+    found = [_of_value(value) for value in scores.values.tolist()]
+    if scores.quantiles is None and scores.interval is None:
+        return found
+    return [
+        _with_spread(answer, quantiles, interval)
+        for answer, quantiles, interval in zip(
+            found, _rows(scores.quantiles, found), _rows(scores.interval, found), strict=True
+        )
+    ]
 
 
 def fallback(
@@ -61,6 +75,21 @@ def fallback(
 
 def _of_value(value: float) -> Answer:
     return Answer(value) if math.isfinite(value) else NO_ANSWER
+
+
+def _rows(matrix: NDArray[np.float64] | None, answers: Sequence[Answer]) -> list[tuple[float, ...]]:
+    if matrix is None:
+        return [()] * len(answers)
+    return [tuple(row) for row in matrix.tolist()]
+
+
+def _with_spread(
+    answer: Answer, quantiles: tuple[float, ...], interval: tuple[float, ...]
+) -> Answer:
+    """What is not finite throughout is no answer: a reader could not tell which part to believe."""
+    if answer is NO_ANSWER or not all(map(math.isfinite, quantiles + interval)):
+        return NO_ANSWER
+    return answer._replace(quantiles=quantiles, interval=interval)
 
 
 def _most_probable(classes: tuple[str, ...], probabilities: NDArray[np.float64]) -> list[Answer]:

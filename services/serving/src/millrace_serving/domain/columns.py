@@ -33,11 +33,14 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a model takes and gives. `classes` are in the order of its probabilities; empty unless multiclass."""
+    """What a model takes and gives. `classes` are in the order of its probabilities; empty unless multiclass. A regression may
+    say more than the value: its `quantiles` (levels, growing), and an `interval` that holds so large a share of the truths."""
 
     columns: Columns
     kind: LabelKind
     classes: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = ()
+    interval: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

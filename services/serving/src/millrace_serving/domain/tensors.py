@@ -74,7 +74,7 @@ def read_request(body: object, signature: Signature) -> InferenceRequest:
     return InferenceRequest(
         identity,
         _rows(tensors, signature.columns),
-        _requested(request, signature.kind),
+        _requested(request, signature),
         _object(request.get("parameters") or {}, "parameters"),
     )
 
@@ -124,20 +124,23 @@ def describe_inputs(columns: Columns) -> list[Json]:
 
 def describe_outputs(signature: Signature) -> list[Json]:
     """The metadata of the tensors that a response brings."""
-    kinds = _OUTPUTS[signature.kind]
-    return [
-        _describe(name, datatype, -1, len(signature.classes))
-        if name == "probabilities"
-        else _describe(name, datatype, -1)
-        for name, datatype in kinds.items()
-    ]
+    widths = _widths(signature)
+    described = []
+    for name, datatype in _outputs(signature).items():
+        shape = (-1, widths[name]) if name in widths else (-1,)
+        described.append(_describe(name, datatype, *shape))
+    return described
 
 
 def output_tensors(
-    kind: LabelKind, answers: Sequence[Answer], requested: Sequence[str]
+    signature: Signature, answers: Sequence[Answer], requested: Sequence[str]
 ) -> list[Json]:
     """The answers as tensors, in the order asked for. What has no answer is null."""
-    return [_output(name, _OUTPUTS[kind][name], answers) for name in requested or _OUTPUTS[kind]]
+    outputs, widths = _outputs(signature), _widths(signature)
+    return [
+        _output(name, outputs[name], answers, widths) | _meaning(name, signature)
+        for name in requested or outputs
+    ]
 
 
 _OUTPUTS: dict[LabelKind, dict[str, str]] = {
@@ -147,11 +150,40 @@ _OUTPUTS: dict[LabelKind, dict[str, str]] = {
 }
 
 
+def _meaning(name: str, signature: Signature) -> Json:
+    """What the columns of an output are, where its name does not say it: parameters are texts, numbers or booleans."""
+    match name:
+        case "quantiles":
+            levels = ", ".join(f"{level:g}" for level in signature.quantiles)
+            return {"parameters": {"levels": levels}}
+        case "interval":
+            return {"parameters": {"share": signature.interval}}
+        case _:
+            return {}
+
+
+def _outputs(signature: Signature) -> dict[str, str]:
+    """The outputs of a model with their types."""
+    outputs = _OUTPUTS[signature.kind]
+    if signature.quantiles:
+        outputs = outputs | {"quantiles": "FP64"}
+    return outputs if signature.interval is None else outputs | {"interval": "FP64"}
+
+
+def _widths(signature: Signature) -> dict[str, int]:
+    """How many values a row has in the outputs that have more than one."""
+    return {
+        "probabilities": len(signature.classes),
+        "quantiles": len(signature.quantiles),
+        "interval": 2,
+    }
+
+
 def _describe(name: str, datatype: str, *shape: int) -> Json:
     return {"name": name, "datatype": datatype, "shape": list(shape)}
 
 
-def _output(name: str, datatype: str, answers: Sequence[Answer]) -> Json:
+def _output(name: str, datatype: str, answers: Sequence[Answer], widths: Mapping[str, int]) -> Json:
     data: list[Any]
     shape = [len(answers)]
     match name:
@@ -162,24 +194,31 @@ def _output(name: str, datatype: str, answers: Sequence[Answer]) -> Json:
         case "class":
             data = [answer.class_label or None for answer in answers]
         case "probabilities":
-            classes = max(len(answer.probabilities) for answer in answers)
-            data = list(
-                chain.from_iterable(answer.probabilities or (None,) * classes for answer in answers)
-            )
-            shape.append(classes)
+            data = _flattened([answer.probabilities for answer in answers], widths[name])
+            shape.append(widths[name])
+        case "quantiles":
+            data = _flattened([answer.quantiles for answer in answers], widths[name])
+            shape.append(widths[name])
+        case "interval":
+            data = _flattened([answer.interval for answer in answers], widths[name])
+            shape.append(widths[name])
         case _:
             data = [answer.value for answer in answers]
     return {**_describe(name, datatype, *shape), "data": data}
 
 
-def _requested(request: Mapping[str, Any], kind: LabelKind) -> tuple[str, ...]:
-    names = []
+def _flattened(rows: Sequence[Sequence[float]], width: int) -> list[Any]:
+    return list(chain.from_iterable(row or (None,) * width for row in rows))
+
+
+def _requested(request: Mapping[str, Any], signature: Signature) -> tuple[str, ...]:
+    names, outputs = [], _outputs(signature)
     for index, output in enumerate(_list(request.get("outputs") or [], "outputs")):
         name = _object(output, f"outputs[{index}]").get("name")
         _check_parameters(output, f"outputs[{index}]")
-        if name not in _OUTPUTS[kind]:
+        if name not in outputs:
             raise RequestRefusedError(
-                f"there is no output {name!r}; a {kind} pipeline has {', '.join(_OUTPUTS[kind])}"
+                f"there is no output {name!r}; this {signature.kind} model has {', '.join(outputs)}"
             )
         names.append(name)
     return tuple(names)

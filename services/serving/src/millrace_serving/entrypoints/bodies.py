@@ -182,7 +182,8 @@ def answer_of(response: Json, question: Mapping[str, Any]) -> tuple[bytes, tuple
             continue
         content = encoded(output["datatype"], output["data"], output["name"])
         described = {name: value for name, value in output.items() if name != "data"}
-        outputs.append(described | {"parameters": {"binary_data_size": len(content)}})
+        parameters = described.get("parameters", {}) | {"binary_data_size": len(content)}
+        outputs.append(described | {"parameters": parameters})
         contents.append(content)
     if not contents:
         return orjson.dumps(response), (_JSON,)

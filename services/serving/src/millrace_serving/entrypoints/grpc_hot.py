@@ -91,7 +91,7 @@ def _head(name: str, version: str, signature: Signature) -> bytes:
     """Model, version and the outputs' names, types and shapes: cut out of a real response."""
     probabilities = (0.5,) * len(signature.classes)
     sample = Answer(None if probabilities else 0.5, "", probabilities)
-    outputs = output_tensors(signature.kind, [sample], ())
+    outputs = output_tensors(signature, [sample], ())
     response = {"model_name": name, "model_version": version, "id": "", "outputs": outputs}
     message = answer_of(response, raw=True)
     message.ClearField("raw_output_contents")

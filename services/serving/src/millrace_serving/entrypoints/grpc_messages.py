@@ -100,6 +100,8 @@ def answer_of(response: Json, *, raw: bool) -> ModelInferResponse:
     for name, value in response.get("parameters", {}).items():
         _put(message.parameters[name], value)
     for tensor, output in zip(message.outputs, outputs, strict=True):
+        for name, value in output.get("parameters", {}).items():
+            _put(tensor.parameters[name], value)
         if raw:
             content = encoded(output["datatype"], output["data"], output["name"])
             message.raw_output_contents.append(content)
