@@ -6,13 +6,8 @@ from hypothesis import strategies as st
 from millrace_kernel.pipeline import LabelKind
 from millrace_serving.domain.answers import NO_ANSWER, Answer
 from millrace_serving.domain.columns import Columns, Signature
-from millrace_serving.domain.tensors import (
-    RequestRefusedError,
-    describe_inputs,
-    describe_outputs,
-    output_tensors,
-    read_request,
-)
+from millrace_serving.domain.outputs import describe_outputs, output_tensors
+from millrace_serving.domain.tensors import RequestRefusedError, describe_inputs, read_request
 
 MIXED = Signature(Columns(("temp", "hum"), ("weather",)), LabelKind.REGRESSION)
 NUMBERS = Signature(Columns(("temp", "hum"), ()), LabelKind.REGRESSION)

@@ -22,7 +22,8 @@ from millrace_serving.domain.completion import (
 )
 from millrace_serving.domain.errors import RequestRefusedError
 from millrace_serving.domain.events import FeaturesComputed
-from millrace_serving.domain.tensors import ALL_NUMBERS, Given, Json, given_of
+from millrace_serving.domain.outputs import Json
+from millrace_serving.domain.tensors import ALL_NUMBERS, Given, given_of
 
 COMPLETE = "complete"  # the request parameter, for pipelines without an entity
 NO_ENTITY = EntityId("")  # the whole pipeline is the one entity

@@ -29,15 +29,8 @@ from millrace_serving.application.statistics import Statistics
 from millrace_serving.domain.answers import Answer
 from millrace_serving.domain.champions import Champion
 from millrace_serving.domain.columns import MISSING_CATEGORY, MISSING_NUMBER, Columns, Signature
-from millrace_serving.domain.tensors import (
-    ALL_NUMBERS,
-    FLOATS,
-    INTEGERS,
-    LONGEST_ID,
-    LONGEST_TEXT,
-    THRESHOLD,
-    output_tensors,
-)
+from millrace_serving.domain.outputs import THRESHOLD, output_tensors
+from millrace_serving.domain.tensors import ALL_NUMBERS, FLOATS, INTEGERS, LONGEST_ID, LONGEST_TEXT
 
 _ONE_ROW = ([1], [1, 1])
 _SOME_ID = "\0id"  # stands where a template has its hole: no class or version is written so

@@ -27,13 +27,8 @@ from millrace_serving.domain.answers import Answer, fallback
 from millrace_serving.domain.columns import Columns, Rows, Signature
 from millrace_serving.domain.errors import RequestRefusedError
 from millrace_serving.domain.events import FeaturesComputed, PredictionMade, Role
-from millrace_serving.domain.tensors import (
-    Json,
-    describe_inputs,
-    describe_outputs,
-    output_tensors,
-    read_request,
-)
+from millrace_serving.domain.outputs import Json, describe_outputs, output_tensors
+from millrace_serving.domain.tensors import describe_inputs, read_request
 
 _FALLBACK_PLATFORM = "millrace_fallback"
 

@@ -4,18 +4,17 @@ A request is what its JSON says; where it brings a tensor's values as bytes, the
 protocol, `null` stands for a missing number or category: JSON has no NaN.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeGuard
 
 import numpy as np
 
-from millrace_kernel.pipeline import LabelKind
-from millrace_serving.domain.answers import Answer
 from millrace_serving.domain.binary import Raw, Values, decoded
 from millrace_serving.domain.columns import MISSING_CATEGORY, Columns, Numbers, Rows, Signature
 from millrace_serving.domain.errors import RequestRefusedError as RequestRefusedError
+from millrace_serving.domain.outputs import Json, describe, outputs_of
 
 ALL_NUMBERS = (
     "features"  # the one tensor that holds every numeric column, for vectors without categories
@@ -34,13 +33,10 @@ _NOT_UNDERSTOOD = {
     "classification": "there is no such extension here; multiclass pipelines have the outputs class and probabilities",
     "shared_memory_region": "there is no shared memory here; send the tensor's values with the request",
 }
-THRESHOLD = 0.5  # the probability from which on a binary answer's label is true
 
 # what a request says becomes one message on the bus, which must stay below a broker's 1 MB
 LONGEST_ID = 200
 LONGEST_TEXT = 1_000
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,101 +114,12 @@ def given_of(body: Mapping[str, Any]) -> Given:
 
 def describe_inputs(columns: Columns) -> list[Json]:
     """The metadata of the tensors that a request brings, one per feature."""
-    numbers = [_describe(name, "FP64", -1) for name in columns.numbers]
-    return numbers + [_describe(name, "BYTES", -1) for name in columns.categories]
-
-
-def describe_outputs(signature: Signature) -> list[Json]:
-    """The metadata of the tensors that a response brings."""
-    widths = _widths(signature)
-    described = []
-    for name, datatype in _outputs(signature).items():
-        shape = (-1, widths[name]) if name in widths else (-1,)
-        described.append(_describe(name, datatype, *shape))
-    return described
-
-
-def output_tensors(
-    signature: Signature, answers: Sequence[Answer], requested: Sequence[str]
-) -> list[Json]:
-    """The answers as tensors, in the order asked for. What has no answer is null."""
-    outputs, widths = _outputs(signature), _widths(signature)
-    return [
-        _output(name, outputs[name], answers, widths) | _meaning(name, signature)
-        for name in requested or outputs
-    ]
-
-
-_OUTPUTS: dict[LabelKind, dict[str, str]] = {
-    LabelKind.REGRESSION: {"value": "FP64"},
-    LabelKind.BINARY: {"probability": "FP64", "label": "BOOL"},
-    LabelKind.MULTICLASS: {"class": "BYTES", "probabilities": "FP64"},
-}
-
-
-def _meaning(name: str, signature: Signature) -> Json:
-    """What the columns of an output are, where its name does not say it: parameters are texts, numbers or booleans."""
-    match name:
-        case "quantiles":
-            levels = ", ".join(f"{level:g}" for level in signature.quantiles)
-            return {"parameters": {"levels": levels}}
-        case "interval":
-            return {"parameters": {"share": signature.interval}}
-        case _:
-            return {}
-
-
-def _outputs(signature: Signature) -> dict[str, str]:
-    """The outputs of a model with their types."""
-    outputs = _OUTPUTS[signature.kind]
-    if signature.quantiles:
-        outputs = outputs | {"quantiles": "FP64"}
-    return outputs if signature.interval is None else outputs | {"interval": "FP64"}
-
-
-def _widths(signature: Signature) -> dict[str, int]:
-    """How many values a row has in the outputs that have more than one."""
-    return {
-        "probabilities": len(signature.classes),
-        "quantiles": len(signature.quantiles),
-        "interval": 2,
-    }
-
-
-def _describe(name: str, datatype: str, *shape: int) -> Json:
-    return {"name": name, "datatype": datatype, "shape": list(shape)}
-
-
-def _output(name: str, datatype: str, answers: Sequence[Answer], widths: Mapping[str, int]) -> Json:
-    data: list[Any]
-    shape = [len(answers)]
-    match name:
-        case "label":
-            data = [
-                None if answer.value is None else answer.value >= THRESHOLD for answer in answers
-            ]
-        case "class":
-            data = [answer.class_label or None for answer in answers]
-        case "probabilities":
-            data = _flattened([answer.probabilities for answer in answers], widths[name])
-            shape.append(widths[name])
-        case "quantiles":
-            data = _flattened([answer.quantiles for answer in answers], widths[name])
-            shape.append(widths[name])
-        case "interval":
-            data = _flattened([answer.interval for answer in answers], widths[name])
-            shape.append(widths[name])
-        case _:
-            data = [answer.value for answer in answers]
-    return {**_describe(name, datatype, *shape), "data": data}
-
-
-def _flattened(rows: Sequence[Sequence[float]], width: int) -> list[Any]:
-    return list(chain.from_iterable(row or (None,) * width for row in rows))
+    numbers = [describe(name, "FP64", -1) for name in columns.numbers]
+    return numbers + [describe(name, "BYTES", -1) for name in columns.categories]
 
 
 def _requested(request: Mapping[str, Any], signature: Signature) -> tuple[str, ...]:
-    names, outputs = [], _outputs(signature)
+    names, outputs = [], outputs_of(signature)
     for index, output in enumerate(_list(request.get("outputs") or [], "outputs")):
         name = _object(output, f"outputs[{index}]").get("name")
         _check_parameters(output, f"outputs[{index}]")

@@ -11,7 +11,7 @@ from starlette.types import Receive
 
 from millrace_serving.domain.binary import Raw, encoded
 from millrace_serving.domain.errors import RequestRefusedError
-from millrace_serving.domain.tensors import Json
+from millrace_serving.domain.outputs import Json
 
 LARGEST_BODY = 10 * 1024 * 1024  # bytes, as sent and unpacked
 WORTH_COMPRESSING = (

@@ -3,7 +3,7 @@
 from millrace_serving.application.inference import Inference
 from millrace_serving.application.pipelines import Pipelines
 from millrace_serving.application.statistics import Computation, Span, Statistics, Tally
-from millrace_serving.domain.tensors import Json
+from millrace_serving.domain.outputs import Json
 
 VERSION = "0.1.0"
 EXTENSIONS = ("binary_tensor_data", "model_repository", "statistics")

@@ -16,7 +16,7 @@ from millrace_serving.application.errors import (
 )
 from millrace_serving.application.inference import Answered, Inference
 from millrace_serving.domain.errors import RequestRefusedError
-from millrace_serving.domain.tensors import Json
+from millrace_serving.domain.outputs import Json
 from millrace_serving.entrypoints.bodies import LARGEST_BODY as LARGEST_BODY
 from millrace_serving.entrypoints.bodies import (
     Head,

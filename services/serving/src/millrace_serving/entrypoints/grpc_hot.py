@@ -10,7 +10,8 @@ from millrace_serving.application.hot import Plan, Plans, Said
 from millrace_serving.domain.answers import Answer
 from millrace_serving.domain.binary import DATATYPES, encoded
 from millrace_serving.domain.columns import Signature
-from millrace_serving.domain.tensors import ALL_NUMBERS, THRESHOLD, output_tensors
+from millrace_serving.domain.outputs import THRESHOLD, output_tensors
+from millrace_serving.domain.tensors import ALL_NUMBERS
 from millrace_serving.entrypoints.grpc_messages import answer_of
 from open_inference_proto.open_inference_pb2 import ModelInferRequest
 

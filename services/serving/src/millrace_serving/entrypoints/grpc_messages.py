@@ -7,7 +7,7 @@ import orjson
 
 from millrace_serving.domain.binary import Raw, encoded, text_of
 from millrace_serving.domain.errors import RequestRefusedError
-from millrace_serving.domain.tensors import Json
+from millrace_serving.domain.outputs import Json
 from open_inference_proto.open_inference_pb2 import (
     InferParameter,
     ModelInferRequest,
