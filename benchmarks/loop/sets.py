@@ -29,8 +29,12 @@ class LabelledSet:
     def pipeline(self) -> Pipeline:
         return read_pipeline((_HERE / f"{self.name}.yaml").read_text(), version=1)
 
-    def rows(self, folder: Path, limit: int | None = None) -> list[Row]:
+    def is_there(self, folder: Path | None) -> bool:
+        return folder is not None and (folder / self.file).is_file()
+
+    def rows(self, folder: Path | None, limit: int | None = None) -> list[Row]:
         """Raises millrace.errors.UsageError for a file that is not there."""
+        assert folder is not None, "is_there said no"
         rows = list(self.adapt(iter(rows_of(folder / self.file))))
         return rows if limit is None else rows[:limit]
 

@@ -39,6 +39,10 @@ pickle._load = pickle._loads = refuse
 pickle._Unpickler = Unpickler
 sys.addaudithook(audit)
 
+# skops looks through all of scikit-learn, and so imports its bridge to dask where that is installed (only who trains on a
+# cluster has it); dask then pickles functions of its own and reads them back, from no file and no message
+sys.modules["dask"] = None  # type: ignore[assignment]
+
 import numpy as np  # noqa: E402  poisoned first
 
 real_load = np.load

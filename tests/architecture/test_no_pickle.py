@@ -110,25 +110,25 @@ def poisoned(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-LOADERS = {
+LOADERS = {  # a process each: to start one takes as long as what it then does
     "artifacts, ONNX, XGBoost, skops": [
         "libs/artifacts/tests/test_artifact.py",
         "libs/artifacts/tests/test_native.py",
         "libs/artifacts/tests/test_scorer.py",
         "libs/artifacts/tests/test_seal.py",
     ],
-    "serving": ["services/serving/tests/integration/test_engine.py"],
-    "the lake, datasets, staged rows, training's state": [
+    "serving, the registry's state": [
+        "services/serving/tests/integration/test_engine.py",
+        "services/registry/tests/integration/test_views.py",
+    ],
+    "training's lake, datasets, staged rows, state, champion and child process": [
         "services/training/tests/unit/adapters/test_lake.py",
         "services/training/tests/unit/adapters/test_sql.py",
         "services/training/tests/unit/test_fitting_rows.py",
-    ],
-    "a champion that is compared with": ["services/training/tests/unit/test_fitting_procedure.py::test_a_champion_of_fewer_columns_is_compared_and_one_of_others_is_not"],
-    "a run in a child process": [
+        "services/training/tests/unit/test_fitting_procedure.py::test_a_champion_of_fewer_columns_is_compared_and_one_of_others_is_not",
         "services/training/tests/integration/test_training_service.py::"
-        "test_a_drift_leads_to_a_run_in_the_drifts_own_trace_compared_with_the_champion"
+        "test_a_drift_leads_to_a_run_in_the_drifts_own_trace_compared_with_the_champion",
     ],
-    "the registry's state": ["services/registry/tests/integration/test_views.py"],
 }  # fmt: skip
 
 

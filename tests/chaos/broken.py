@@ -4,7 +4,8 @@ import logging
 from collections.abc import Sequence
 
 from tests.chaos.blueprint import SERVICES, Store
-from tests.chaos.faults import Broken, DiesBetween, Fault, SendsFail, StaleOwner
+from tests.chaos.faults import Broken, DiesBetween, Fault, StaleOwner
+from tests.chaos.outages import SendsFail
 from tests.chaos.run import Plan
 from tests.chaos.session import Session
 

@@ -5,20 +5,17 @@ from dataclasses import dataclass
 
 from tests.chaos.blueprint import SERVICES, SQL_SERVICES, STREAM_SERVICES, Store
 from tests.chaos.faults import (
-    BrokerUnreachable,
     DiesBetween,
-    DiskFull,
     Fault,
     KillBroker,
     KillDatabase,
     KillService,
-    ObjectStoreFails,
     Rebalance,
     RelayDies,
-    SendsFail,
     StaleOwner,
     Zombie,
 )
+from tests.chaos.outages import BrokerUnreachable, DiskFull, ObjectStoreFails, SendsFail
 from tests.chaos.run import Plan
 
 DISK_FULL = "disk-full"

@@ -1,5 +1,6 @@
 """The loop closes on a stream with a known drift, while every service is killed once with kill -9."""
 
+import asyncio
 import csv
 import json
 import os
@@ -94,7 +95,7 @@ def looped(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     wait_for_a_champion(stack)  # the world turns round only when there is a model to be wrong
     # time for two turns of a loop that dies thrice: training that was killed in a run begins it again, which takes a busy
     # machine 20 seconds
-    replay(stack, after, rate=20, killing=SERVICES[3:])
+    replay(stack, after, rate=40, killing=SERVICES[3:])
     return stack
 
 
@@ -269,6 +270,42 @@ async def test_the_new_model_answers_over_http_with_its_version(looped: Stack):
     assert (body["id"], body["model_name"]) == ("ask-1", "pumps")
     assert body["model_version"] == str(promoted[-1].version)
     assert body["outputs"][0]["data"][0] == pytest.approx(20 - 4 * 1.0 + 2 * 0.5, abs=3)
+
+
+async def test_the_champion_is_made_again_to_the_bit_and_has_a_price_and_a_card(
+    looped: Stack, tmp_path: Path
+):
+    async def says(*arguments: object) -> str:
+        return (await asyncio.to_thread(looped.millrace, *arguments)).stdout
+
+    promoted = await decoded(looped, "millrace.models", models_pb2.ModelPromoted)
+    version, digest = promoted[-1].version, promoted[-1].artifact_sha256
+    again = json.loads(await says("reproduce", "pumps", version, "-o", "json"))
+    assert again["equal"], again
+    assert again["found_sha256"] == digest
+    assert again["environment"] == []
+
+    runs = await decoded(looped, "millrace.training", training_pb2.TrainingCompleted)
+    [costs] = json.loads(await says("get", "costs", "pumps", "-o", "json"))
+    assert (costs["runs"] >= len(runs), costs["promotions"]) == (True, len(promoted))
+    assert costs["cpu_seconds"] >= sum(run.cpu_seconds for run in runs) - 0.01 > 0
+    assert costs["cpu_seconds_per_promotion"] == pytest.approx(costs["cpu_seconds"] / len(promoted))
+    assert costs["peak_memory_bytes"] >= max(run.peak_memory_bytes for run in runs) > 1 << 20
+
+    address = f"{looped.url('registry')}/v1/models/pumps/versions/{version}/card"
+    async with httpx2.AsyncClient() as client:  # a card follows its candidate
+
+        async def there() -> bool:
+            return (await client.get(address)).status_code == 200
+
+        await eventually(there, within=90, what=f"the card of version {version}")
+    page = tmp_path / "card.html"
+    await says("get", "card", "pumps", version, "--save", page)
+    for card in (await says("get", "card", "pumps"), page.read_text()):
+        assert digest in card.replace("\n", "")
+        assert "How good it is" in card
+        assert "load" in card
+    assert "<svg" in page.read_text()
 
 
 POISON = {

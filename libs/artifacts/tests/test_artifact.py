@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from millrace_artifacts import artifact as module
+from millrace_artifacts import archive as module
 from millrace_artifacts.artifact import (
     Model,
     Native,

@@ -49,7 +49,7 @@ OBJECTIVES = {
     LabelKind.BINARY: {"objective": "binary:logistic"},
     LabelKind.MULTICLASS: {"objective": "multi:softprob", "num_class": 3},
 }
-KINDS = list(LabelKind)
+KINDS = [kind for kind in LabelKind if kind is not LabelKind.TEXT]  # which nothing explains
 ALGORITHMS = ["xgboost", "forest", "linear"]
 
 

@@ -1,14 +1,16 @@
 """The loop and the baselines over a stream that changes in the middle."""
 
 import json
+from collections import Counter
 from dataclasses import replace
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from millrace_backtest.backtest import NamedPolicy, Settings, backtest, report
 from millrace_backtest.errors import BacktestError
-from millrace_backtest.fits import FitStore, Trainer
+from millrace_backtest.fits import FitStore, Request, Trainer
 from millrace_backtest.noise import Lead, lead
 from millrace_backtest.page import page
 from millrace_backtest.policies import own_policy, policy_of
@@ -76,6 +78,40 @@ def test_the_same_backtest_gives_the_same_bytes(recording, said, tmp_path):
     assert untimed(again["policies"][0]["runs"]) == untimed(first["policies"][0]["runs"])
 
 
+class _Tags(HTMLParser):
+    """What stands open, and how often each tag came."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.texts = [], Counter(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen[tag] += 1
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen[tag] += 1
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_the_page_is_well_formed_and_draws_every_line_twice(said):
+    written, tags = page(said), _Tags()
+    tags.feed(written)
+    assert tags.open == []
+    assert tags.seen["svg"] == 2
+    assert tags.seen["polyline"] == 2 * 5  # the loop and the four baselines
+    assert tags.seen["tr"] == 1 + 5 + 1 + len(said["policies"][0]["runs"])
+    assert "nan" not in written
+    share = f"{said['policies'][0]['gain_captured']:.0%} of every's gain"
+    assert any(share in text for text in tags.texts)
+
+
 def test_nothing_is_learnt_before_it_is_known(recording, fits):
     """A label two hours late: a run learns from nothing of the last two hours."""
     trainer = Trainer(recording, FitStore(fits))
@@ -100,6 +136,34 @@ def test_a_model_answers_only_after_its_training(recording, fits):
 
 def _soon(recording, fits):
     return backtest(recording, [own_policy(recording.pipeline)], FitStore(fits), SETTINGS)
+
+
+def test_a_run_that_a_drift_asked_for_learns_what_came_since_where_that_is_better(played, fits):
+    """The slope turns at 700 of 2,000: mixed with what came before, nothing is right."""
+    text = """
+metadata: {name: mill}
+spec:
+  event: {id: id, time: at}
+  fields: {x: float, z: float}
+  label: {field: y, kind: regression, delay: 2h}
+  model: {candidates: [linear], train_on: {last: 1500, first: 600}, holdout: {last: 30}}
+  monitoring: {window: 50}
+  retraining: {on: [drift, performance], cooldown: 400h}
+"""
+    mill = read_pipeline(text, version=1)
+    recording = recorded(mill, played(2000, change_at=700))
+    done = backtest(recording, [own_policy(mill)], FitStore(fits), SETTINGS)
+    runs = done.outcomes[0].loop.runs
+    learnt = {run.train_rows for run in runs if run.trigger != "first"}
+    assert 200 < min(learnt) < 600
+    assert report(done)["policies"][0]["loop"] < report(done)["policies"][0]["every"]
+
+
+def test_what_is_fitted_is_timed_and_what_is_found_costs_nothing(recording, tmp_path):
+    made, found = FitStore(tmp_path), FitStore(tmp_path)
+    for store in (made, found):
+        Trainer(recording, store).run(recording.pipeline, Request(recording.recorded_at[400]))
+    assert made.fitting_seconds > 0.0 == found.fitting_seconds
 
 
 def test_two_policies_share_the_baselines(recording, fits):

@@ -1,9 +1,6 @@
 """Dead letters: what they say, what a replay of one does and to whom, and the brake; on both forms."""
 
 import asyncio
-import os
-import secrets
-import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,26 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from sqlalchemy import Column, Connection, Float, Integer, MetaData, String, Table, select
 
 from millrace_bus import tables
-from millrace_bus.broker import TopicSpec
 from millrace_bus.dead_letters import (
     CONNECT,
-    CUT,
     SPRING,
     Brake,
     TooManyDeadLettersError,
-    cut,
     dead_letter,
 )
 from millrace_bus.fence import REPLAY_FOR, REPLAY_OF
 from millrace_bus.follower import Follower
-from millrace_bus.kafka import KafkaBroker, KafkaSettings
 from millrace_bus.retry import Backoff
 from millrace_bus.sql import Database
 from millrace_bus.sql_worker import SqlSettings, SqlWorker
@@ -38,7 +29,6 @@ from millrace_bus.stream import StreamSettings, StreamWorker, each
 from millrace_bus.topology import ensure_topics
 from millrace_bus.unit import inject
 from millrace_contracts.message import Message, Outgoing
-from millrace_contracts.wire import WireError
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_telemetry.tracing import NO_TRACING, Tracing
 from millrace_testkit.counting import (
@@ -47,22 +37,14 @@ from millrace_testkit.counting import (
     Counting,
     PairCodec,
     Seen,
-    decode_counted,
+    answers_in,
     seen_record,
 )
+from millrace_testkit.counting_sql import METADATA, SqlCounts
 from millrace_testkit.eventually import eventually, running
 from millrace_testkit.memory import MemoryBroker, MemoryRecord
-from millrace_testkit.servers import KafkaServer
 
 EVENTS, FEATURES, DLQ = "millrace.events", "millrace.features", "millrace.events.dlq"
-METADATA = MetaData()
-TOTALS = Table(
-    "totals",
-    METADATA,
-    Column("entity", String(100), primary_key=True),
-    Column("count", Integer),
-    Column("total", Float),
-)
 
 
 class Picky(Counting):
@@ -76,21 +58,6 @@ class Picky(Counting):
         if seen.entity in self.refused:
             raise PermanentError(f"{seen.entity} is not understood yet")
         return super().next(known, seen)
-
-
-class SqlTotals:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def get(self, entity: str) -> tuple[int, float] | None:
-        row = self._connection.execute(
-            select(TOTALS.c.count, TOTALS.c.total).where(TOTALS.c.entity == entity)
-        ).first()
-        return (row[0], row[1]) if row else None
-
-    def put(self, entity: str, count: int, total: float) -> None:
-        self._connection.execute(TOTALS.delete().where(TOTALS.c.entity == entity))
-        self._connection.execute(TOTALS.insert().values(entity=entity, count=count, total=total))
 
 
 class Form:
@@ -155,7 +122,7 @@ def sql(
     name: str = "features",
     **settings: Any,
 ) -> SqlWorker:
-    def on_seen(event: Seen, totals: SqlTotals) -> Iterator[Counted]:
+    def on_seen(event: Seen, totals: SqlCounts) -> Iterator[Counted]:
         answer = heart.next(totals.get(event.entity), event)
         totals.put(event.entity, answer.count, answer.total)
         yield answer
@@ -164,7 +131,7 @@ def sql(
         name,
         [EVENTS],
         wire=WIRE,
-        handlers={Seen: inject(on_seen, totals=SqlTotals)},
+        handlers={Seen: inject(on_seen, totals=SqlCounts)},
         database=database,
         broker=broker,
         chance=lambda: 0.5,
@@ -189,12 +156,11 @@ async def world(*entities: str) -> AsyncIterator[MemoryBroker]:
     yield broker
 
 
-def answers(broker: MemoryBroker) -> list[Counted]:
-    return [decode_counted(record.value) for record in broker.records(FEATURES)]
-
-
 def totals(broker: MemoryBroker) -> dict[str, tuple[int, float]]:
-    return {answer.entity: (answer.count, answer.total) for answer in answers(broker)}
+    return {
+        answer.entity: (answer.count, answer.total)
+        for answer in answers_in(broker.records(FEATURES))
+    }
 
 
 def again(letter: MemoryRecord, reader: str | None = None) -> Outgoing:
@@ -233,18 +199,22 @@ async def test_a_replayed_letter_is_handled_once_however_often_it_is_replayed(fo
     async with world("a", "bad", "a", "bad", "b") as broker:
         heart = Picky("bad")
         async with form.working(broker, heart, **QUICK):
-            await eventually(lambda: len(answers(broker)) == 3 and len(broker.records(DLQ)) == 2)
+            await eventually(
+                lambda: (
+                    len(answers_in(broker.records(FEATURES))) == 3 and len(broker.records(DLQ)) == 2
+                )
+            )
             heart.refused.clear()
             first, second = broker.records(DLQ)
             await replay(broker, second, first, second)
-            await eventually(lambda: len(answers(broker)) == 5)
+            await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 5)
             await replay(broker, first)
             await all_read(broker)
         async with form.working(broker, heart, **QUICK):  # a restart forgets none of it
             await replay(broker, first, second)
             await all_read(broker)
         assert totals(broker) == {"a": (2, 2.0), "bad": (2, 4.0), "b": (1, 4.0)}
-        assert len(answers(broker)) == 5
+        assert len(answers_in(broker.records(FEATURES))) == 5
         assert len(broker.records(DLQ)) == 2
 
 
@@ -257,7 +227,7 @@ async def test_a_replay_keeps_its_id_so_what_follows_from_it_has_the_id_it_would
             await eventually(lambda: broker.records(DLQ))
             heart.refused.clear()
             await replay(broker, *broker.records(DLQ))
-            await eventually(lambda: answers(broker))
+            await eventually(lambda: answers_in(broker.records(FEATURES)))
         said = dict(broker.records(FEATURES)[0].headers)
         assert said["ce_causationid"] == b"id-0"
         assert said["ce_recordedtime"] == b"2026-01-01T00:00:00.000000Z"
@@ -271,10 +241,10 @@ async def test_a_replay_is_for_the_service_that_rejected_it_and_no_other(tmp_pat
             running(stream(broker, tmp_path, features, "features", **QUICK)),
             running(stream(broker, tmp_path, other, "training", **QUICK)),
         ):
-            await eventually(lambda: len(answers(broker)) == 5)
+            await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 5)
             features.refused.clear()
             await replay(broker, *broker.records(DLQ))
-            await eventually(lambda: len(answers(broker)) == 6)
+            await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 6)
             # one that names the wrong reader finds that this one has rejected nothing
             await replay(broker, *broker.records(DLQ), reader="training")
             await all_read(broker, "features")
@@ -323,7 +293,7 @@ async def test_a_replay_goes_on_with_its_trace_and_says_what_it_repeats(tmp_path
             await eventually(lambda: broker.records(DLQ))
             heart.refused.clear()
             await replay(broker, *broker.records(DLQ))
-            await eventually(lambda: answers(broker))
+            await eventually(lambda: answers_in(broker.records(FEATURES)))
             await all_read(broker)
     handled = [span for span in spans.get_finished_spans() if span.name.startswith("process")]
     said = [(span.attributes or {}).get("millrace.replay.of") for span in handled]
@@ -341,12 +311,12 @@ async def test_a_lost_store_that_handles_the_original_at_last_does_not_handle_it
             await eventually(lambda: len(broker.records(DLQ)) == 2)
             heart.refused.clear()
             await replay(broker, *broker.records(DLQ))
-            await eventually(lambda: len(answers(broker)) == 2)
+            await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 2)
         async with running(stream(broker, tmp_path / "two", heart, **QUICK)):
-            await eventually(lambda: len(answers(broker)) == 4)
+            await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 4)
             await broker.producer().send(EVENTS, 0, [seen_record(2, "bad")])
-            await eventually(lambda: len(answers(broker)) >= 5)
-        assert answers(broker)[-1] == Counted("e2", "bad", 3, 3.0)
+            await eventually(lambda: len(answers_in(broker.records(FEATURES))) >= 5)
+        assert answers_in(broker.records(FEATURES))[-1] == Counted("e2", "bad", 3, 3.0)
 
 
 async def test_a_letter_that_dies_again_can_be_replayed_again(form: Form) -> None:
@@ -361,10 +331,10 @@ async def test_a_letter_that_dies_again_can_be_replayed_again(form: Form) -> Non
             assert sum(name == CONNECT + "offset" for name, _ in second.headers) == 1
             heart.refused.clear()
             await replay(broker, *broker.records(DLQ))
-            await eventually(lambda: answers(broker))
+            await eventually(lambda: answers_in(broker.records(FEATURES)))
             await all_read(broker)
         assert totals(broker) == {"bad": (1, 0.0)}
-        assert len(answers(broker)) == 1
+        assert len(answers_in(broker.records(FEATURES))) == 1
 
 
 async def test_a_letter_written_twice_is_handled_once(tmp_path: Path) -> None:
@@ -386,7 +356,7 @@ async def test_a_letter_written_twice_is_handled_once(tmp_path: Path) -> None:
             await replay(broker, *broker.records(DLQ))
             await all_read(broker)
         assert totals(broker) == {"bad": (1, 0.0)}
-        assert len(answers(broker)) == 1
+        assert len(answers_in(broker.records(FEATURES))) == 1
 
 
 async def test_a_replay_into_another_partition_or_topic_is_not_counted(form: Form) -> None:
@@ -403,7 +373,7 @@ async def test_a_replay_into_another_partition_or_topic_is_not_counted(form: For
                 await broker.producer().send(EVENTS, 0, [strange])
             await broker.producer().send(EVENTS, 1, [again(letter)])
             await all_read(broker)
-        assert not answers(broker)
+        assert not answers_in(broker.records(FEATURES))
 
 
 async def test_followers_pass_replays_over() -> None:
@@ -445,9 +415,9 @@ async def test_the_brake_stops_the_reader_and_nothing_is_lost(form: Form) -> Non
             await all_read(broker)
             await eventually(lambda: totals(broker).get("bad") == (30, sum(range(1, 31))))
         assert totals(broker) == {"good": (2, 31.0), "bad": (30, float(sum(range(1, 31))))}
-        assert Counter(answer.event_id for answer in answers(broker)) == Counter(
-            f"e{number}" for number in range(32)
-        )
+        assert Counter(
+            answer.event_id for answer in answers_in(broker.records(FEATURES))
+        ) == Counter(f"e{number}" for number in range(32))
 
 
 def test_the_brake_lets_go_after_a_good_message() -> None:
@@ -464,117 +434,6 @@ def test_the_brake_lets_go_after_a_good_message() -> None:
         brake.bad(record, PermanentError("no"))
 
 
-# what is written ---------------------------------------------------------------------------------------------------
-
-
-def letter_of(error: BaseException, **changes: Any) -> Outgoing:
-    known = {"headers": (("ce_id", b"1"), ("ce_id", b"2"), ("null", None)), "timestamp": 1_234}
-    record = MemoryRecord(**{"topic": "t", "partition": 3, "offset": 17, "key": b"\xff\x00", "value": b"v"} | known | changes)  # fmt: skip
-    return dead_letter(Message(record), error, "features")
-
-
-def raised() -> PermanentError:
-    try:
-        try:
-            return {}["temp"]
-        except KeyError as error:
-            raise PermanentError("the field temp is missing") from error
-    except PermanentError as error:
-        return error
-
-
-def test_a_letter_has_the_headers_of_connects_reporter() -> None:
-    said = dict(letter_of(raised()).headers)
-    trace = said.pop(CONNECT + "exception.stacktrace").decode()
-    assert {name: value for name, value in said.items() if name.startswith(CONNECT)} == {
-        "__connect.errors.topic": b"t",
-        "__connect.errors.partition": b"3",
-        "__connect.errors.offset": b"17",
-        "__connect.errors.connector.name": b"millrace-features",
-        "__connect.errors.task.id": b"3",
-        "__connect.errors.stage": b"TASK_PUT",
-        "__connect.errors.class.name": f"{__name__}.raised".encode(),
-        "__connect.errors.exception.class.name": b"millrace_kernel.errors.PermanentError",
-        "__connect.errors.exception.message": b"the field temp is missing",
-    }
-    assert "KeyError: 'temp'" in trace
-    assert trace.rstrip().endswith("PermanentError: the field temp is missing")
-
-
-def test_a_letter_has_the_headers_of_springs_recoverer_with_numbers_as_java_writes_them() -> None:
-    said = dict(letter_of(raised()).headers)
-    assert said.pop(SPRING + "exception-stacktrace") == said[CONNECT + "exception.stacktrace"]
-    assert {name: value for name, value in said.items() if name.startswith(SPRING)} == {
-        "kafka_dlt-original-topic": b"t",
-        "kafka_dlt-original-partition": b"\0\0\0\3",
-        "kafka_dlt-original-offset": b"\0\0\0\0\0\0\0\x11",
-        "kafka_dlt-original-timestamp": struct.pack(">q", 1_234),
-        "kafka_dlt-original-timestamp-type": b"CreateTime",
-        "kafka_dlt-original-consumer-group": b"millrace-features",
-        "kafka_dlt-exception-fqcn": b"millrace_kernel.errors.PermanentError",
-        "kafka_dlt-exception-cause-fqcn": b"builtins.KeyError",
-        "kafka_dlt-exception-message": b"the field temp is missing",
-    }
-
-
-def test_a_letter_is_the_message_byte_for_byte_and_of_its_own_time() -> None:
-    letter = letter_of(raised())
-    assert (letter.topic, letter.key, letter.value) == ("t.dlq", b"\xff\x00", b"v")
-    assert letter.headers[:3] == [("ce_id", b"1"), ("ce_id", b"2"), ("null", None)]
-    assert letter.timestamp is None  # with that of 2011, retention would take it at once
-
-
-def test_bytes_that_do_not_decode_died_in_the_converter() -> None:
-    said = dict(letter_of(WireError("no protobuf")).headers)
-    assert said[CONNECT + "stage"] == b"VALUE_CONVERTER"
-    assert said[CONNECT + "class.name"] == b"millrace-features"  # handed over, never raised
-
-
-@pytest.mark.parametrize(
-    ("number", "name"), [(0, b"CreateTime"), (1, b"LogAppendTime"), (-1, b"NoTimestampType")]
-)
-def test_the_kind_of_timestamp_is_told_in_javas_words(number: int, name: bytes) -> None:
-    class Stamped(MemoryRecord):
-        timestamp_type = number
-
-    record = Stamped("t", 0, 0, 5, None, b"", ())
-    said = dict(dead_letter(Message(record), PermanentError("no"), "features").headers)
-    assert said[SPRING + "original-timestamp-type"] == name
-
-
-def test_what_an_earlier_death_said_is_replaced() -> None:
-    once = letter_of(raised())
-    twice = letter_of(PermanentError("again"), headers=tuple(once.headers), topic="u")
-    names = Counter(name for name, _ in twice.headers)
-    assert all(count == 1 for name, count in names.items() if name.startswith((CONNECT, SPRING)))
-    assert dict(twice.headers)[CONNECT + "topic"] == b"u"
-    assert dict(twice.headers)[SPRING + "exception-message"] == b"again"
-
-
-def test_reasons_and_traces_are_bounded_and_circles_of_causes_end() -> None:
-    error = PermanentError("x" * 10_000_000)
-    other = ValueError("y" * 10_000_000)
-    error.__cause__, other.__cause__ = other, error
-    letter = letter_of(error)
-    assert sum(len(value or b"") for _, value in letter.headers) < 26_000
-    assert dict(letter.headers)[SPRING + "exception-cause-fqcn"] == b"builtins.ValueError"
-    letter = letter_of(PermanentError("\ud800 is half a character"))
-    assert dict(letter.headers)[CONNECT + "exception.message"] == b"? is half a character"
-
-
-def test_what_is_left_of_a_letter_that_does_not_fit_says_how_much_there_was() -> None:
-    headers = tuple((f"h{number}", b"x" * 500) for number in range(5_000))
-    whole = letter_of(raised(), value=b"z" * 20_000_000, headers=(*headers, ("big", b"x" * 9_000)))
-    left = cut(whole)
-    said = dict(left.headers)
-    assert said[CUT] == b"20000000"
-    assert said[CONNECT + "offset"] == b"17"
-    assert said[SPRING + "original-offset"] == struct.pack(">q", 17)
-    assert "big" not in said
-    size = len(left.value or b"") + sum(len(n) + len(v or b"") for n, v in left.headers)
-    assert 250_000 < size < 400_000
-
-
 async def test_a_letter_with_a_null_header_leaves_the_outbox(form: Form) -> None:
     async with world() as broker:
         message = seen_record(0, "bad")
@@ -583,67 +442,3 @@ async def test_a_letter_with_a_null_header_leaves_the_outbox(form: Form) -> None
         async with form.working(broker, Picky("bad"), **QUICK):
             await eventually(lambda: broker.records(DLQ))
         assert ("null", None) in broker.records(DLQ)[0].headers
-
-
-# on a real Kafka ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.broker
-async def test_what_does_not_fit_into_the_dead_letters_does_not_hold_up_its_partition(
-    kafka: KafkaServer, tmp_path: Path
-) -> None:
-    """Two megabytes where one is taken are cut; 64 MB of zeros, which are a few kB on the wire, fit; and it goes on."""
-    topic = f"large-{secrets.token_hex(4)}"
-    broker = KafkaBroker(KafkaSettings(kafka.bootstrap, session_timeout_seconds=6))
-    await ensure_topics(broker)
-    await broker.create_topics(
-        [
-            TopicSpec(topic, 1, {"max.message.bytes": "8000000"}),
-            TopicSpec(f"{topic}.dlq", 1, {"max.message.bytes": "1048588"}),
-        ]
-    )
-    producer = AIOKafkaProducer(
-        bootstrap_servers=kafka.bootstrap, compression_type="gzip", max_request_size=100 << 20
-    )
-    await producer.start()
-    for number, value in enumerate((os.urandom(2_000_000), bytes(64 << 20), None)):
-        record = seen_record(number, "good")
-        await producer.send_and_wait(
-            topic, value=value or record.value, key=b"k", headers=record.headers, partition=0
-        )
-    await producer.stop()
-    heart = Counting()
-    worker = StreamWorker(
-        f"large-{topic}",
-        [topic],
-        wire=WIRE,
-        process=each(heart.handle),
-        codec=PairCodec(),
-        broker=broker,
-        settings=StreamSettings(tmp_path, poll_seconds=0.1, backoff=Backoff(0.05, 0.5)),
-        chance=lambda: 0.5,
-    )
-    async with running(worker):
-        letters = await records_of(broker, f"{topic}.dlq", 2)
-        await eventually(lambda: set(worker.positions.values()) == {3}, within=30)
-    said = [dict(record.headers) for record in letters]
-    assert [headers.get(CUT) for headers in said] == [b"2000000", None]
-    assert [headers[CONNECT + "offset"] for headers in said] == [b"0", b"1"]
-    assert [len(record.value or b"") for record in letters] == [256 << 10, 64 << 20]
-    assert said[0][SPRING + "original-timestamp-type"] == b"CreateTime"
-
-
-async def records_of(broker: KafkaBroker, topic: str, count: int) -> list[Any]:
-    consumer = broker.consumer()
-    await consumer.start()
-    try:
-        for place in await consumer.assign([topic]):
-            consumer.seek(place, 0)
-        found: list[Any] = []
-        async with asyncio.timeout(60):
-            while len(found) < count:
-                for records in (await consumer.poll(100, 1.0)).values():
-                    found += records
-        return found
-    finally:
-        await consumer.stop()

@@ -8,14 +8,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import (
-    Column,
-    Connection,
-    Float,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    delete,
     insert,
     select,
 )
@@ -39,51 +31,17 @@ from millrace_testkit.counting import (
     Counted,
     Counting,
     Seen,
-    decode_counted,
+    answers_in,
+    effective_in,
     seen_record,
 )
+from millrace_testkit.counting_sql import COUNTS, METADATA, SqlCounts
 from millrace_testkit.eventually import eventually, running
 from millrace_testkit.memory import MemoryBroker
 from millrace_testkit.servers import PostgresServer
 
 EVENTS, FEATURES = "millrace.events", "millrace.features"
-METADATA = MetaData()
-COUNTS = Table(
-    "counts",
-    METADATA,
-    Column("entity", String(100), primary_key=True),
-    Column("count", Integer),
-    Column("total", Float),
-)
 ENTITIES = [f"entity-{number % 5}" for number in range(100)]
-
-
-class SqlCounts:
-    """Reads on demand, writes in one go."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._known: dict[str, tuple[int, float]] = {}
-
-    def get(self, entity: str) -> tuple[int, float] | None:
-        if entity not in self._known:
-            row = self._connection.execute(
-                select(COUNTS.c.count, COUNTS.c.total).where(COUNTS.c.entity == entity)
-            ).first()
-            return (row[0], row[1]) if row else None
-        return self._known[entity]
-
-    def put(self, entity: str, count: int, total: float) -> None:
-        self._known[entity] = (count, total)
-
-    def flush(self) -> None:
-        self._connection.execute(delete(COUNTS).where(COUNTS.c.entity.in_(self._known)))
-        rows = [
-            {"entity": entity, "count": count, "total": total}
-            for entity, (count, total) in self._known.items()
-        ]
-        if rows:
-            self._connection.execute(insert(COUNTS), rows)
 
 
 def on_seen(heart: Counting):
@@ -142,24 +100,8 @@ async def broker_with(entities: list[str]) -> MemoryBroker:
     return broker
 
 
-def answers(broker: MemoryBroker) -> list[Counted]:
-    return [decode_counted(record.value) for record in broker.records(FEATURES)]
-
-
-def effective(broker: MemoryBroker) -> list[Counted]:
-    newest: dict[tuple[bytes, int], bytes] = {}
-    seen = []
-    for record in broker.records(FEATURES):
-        headers = dict(record.headers)
-        place = (headers["ce_source"], record.partition)
-        if newest.get(place, b"") < headers["ce_sequence"]:
-            newest[place] = headers["ce_sequence"]
-            seen.append(decode_counted(record.value))
-    return seen
-
-
 def assert_counted_once(broker: MemoryBroker, database: Database, entities: list[str]) -> None:
-    assert Counter(answer.event_id for answer in effective(broker)) == Counter(
+    assert Counter(answer.event_id for answer in effective_in(broker.records(FEATURES))) == Counter(
         f"e{n}" for n in range(len(entities))
     )
     totals: Counter[str] = Counter()
@@ -176,7 +118,10 @@ async def settled(broker: MemoryBroker, database: Database, count: int) -> None:
     def quiet() -> bool:
         with database.reading() as connection:
             empty = connection.execute(select(tables.outbox.c.number)).first() is None
-        return empty and len({answer.event_id for answer in answers(broker)}) == count
+        return (
+            empty
+            and len({answer.event_id for answer in answers_in(broker.records(FEATURES))}) == count
+        )
 
     await eventually(quiet, within=20)
 
@@ -185,7 +130,7 @@ async def test_every_event_is_answered_once_and_state_adds_up(database: Database
     broker = await broker_with(ENTITIES)
     async with running(worker(broker, database)):
         await settled(broker, database, 100)
-    assert len(answers(broker)) == 100
+    assert len(answers_in(broker.records(FEATURES))) == 100
     assert_counted_once(broker, database, ENTITIES)
 
 
@@ -203,7 +148,7 @@ async def test_what_a_repository_fetched_beforehand_is_what_its_handlers_ask_for
 
     assert len({id(unit) for unit, _ in asked}) == len(asked)  # once in a transaction
     assert max(len(ids) for _, ids in asked) == 7
-    answered = {answer.event_id for answer in effective(broker)}
+    answered = {answer.event_id for answer in effective_in(broker.records(FEATURES))}
     foreseen = set().union(*(ids for _, ids in asked))
     assert foreseen == answered | {"e50"}
     assert "e50" not in asked[-1][1]  # left out once it was known to be poison
@@ -221,16 +166,20 @@ async def test_a_killed_relay_publishes_again_and_readers_drop_it(database: Data
     broker.fault = fault
     async with running(worker(broker, database)):
         await settled(broker, database, 100)
-    assert len(answers(broker)) > 100
+    assert len(answers_in(broker.records(FEATURES))) > 100
     assert_counted_once(broker, database, ENTITIES)
 
 
 async def test_two_processes_on_one_database_count_everything_once(database: Database) -> None:
     broker = await broker_with(ENTITIES)
     async with running(worker(broker, database, max_records=2)):
-        await eventually(lambda: len(answers(broker)) > 10)
+        await eventually(lambda: len(answers_in(broker.records(FEATURES))) > 10)
         async with running(worker(broker, database, max_records=2)):
-            await eventually(lambda: len({answer.event_id for answer in answers(broker)}) > 80)
+            await eventually(
+                lambda: (
+                    len({answer.event_id for answer in answers_in(broker.records(FEATURES))}) > 80
+                )
+            )
         await settled(broker, database, 100)
     assert_counted_once(broker, database, ENTITIES)
 
@@ -255,12 +204,18 @@ async def test_poison_is_left_out_of_its_batch_and_dead_lettered(database: Datab
     broker = await broker_with(["a", POISON, "a", POISON, "b"])
     async with running(worker(broker, database)):
         await eventually(
-            lambda: len(answers(broker)) == 3 and len(broker.records(EVENTS + ".dlq")) == 2
+            lambda: (
+                len(answers_in(broker.records(FEATURES))) == 3
+                and len(broker.records(EVENTS + ".dlq")) == 2
+            )
         )
     letter = dict(broker.records(EVENTS + ".dlq")[0].headers)
     assert letter["kafka_dlt-exception-message"] == b"this entity is poison"
-    assert effective(broker)[0].total == 0.0
-    assert {answer.entity: answer.count for answer in effective(broker)} == {"a": 2, "b": 1}
+    assert effective_in(broker.records(FEATURES))[0].total == 0.0
+    assert {answer.entity: answer.count for answer in effective_in(broker.records(FEATURES))} == {
+        "a": 2,
+        "b": 1,
+    }
 
 
 async def test_too_many_dead_letters_in_a_row_stop_the_reader(database: Database) -> None:
@@ -278,7 +233,8 @@ async def test_a_passing_failure_holds_its_partition_and_no_other(database: Data
     async with running(worker(broker, database, heart)):
         await eventually(
             lambda: (
-                {answer.entity for answer in answers(broker)} == {"b"} and len(answers(broker)) == 2
+                {answer.entity for answer in answers_in(broker.records(FEATURES))} == {"b"}
+                and len(answers_in(broker.records(FEATURES))) == 2
             )
         )
         heart.blocked.clear()
@@ -300,8 +256,8 @@ async def test_a_local_input_counts_once_for_its_sequence(database: Database) ->
             await service.accept(
                 Local("http/a", "0000000000000003", Seen("e2", POISON, 6.0), cause)
             )
-        await eventually(lambda: len(answers(broker)) == 2)
-    assert [answer.total for answer in answers(broker)] == [5.0, 11.0]
+        await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 2)
+    assert [answer.total for answer in answers_in(broker.records(FEATURES))] == [5.0, 11.0]
     headers = dict(broker.records(FEATURES)[1].headers)
     assert headers["ce_source"] == b"millrace/features/http/a"
     assert headers["ce_sequence"] == b"0000000000000002.00000"
@@ -343,11 +299,11 @@ async def test_a_tick_is_handled_once_however_many_instances_have_the_timer(
         async with running(
             timer(one, FixedClock(Instant(95))), timer(other, FixedClock(Instant(95)))
         ):
-            await eventually(lambda: len(answers(broker)) >= 5)
+            await eventually(lambda: len(answers_in(broker.records(FEATURES))) >= 5)
         with database.reading() as connection:
             handled = connection.execute(select(COUNTS.c.count)).scalar_one()
         await settled(broker, database, handled)
-    ticks = [answer.event_id for answer in effective(broker)]
+    ticks = [answer.event_id for answer in effective_in(broker.records(FEATURES))]
     assert ticks == [f"tick-{100 * (number + 1)}" for number in range(len(ticks))]
     sequences = [dict(record.headers)["ce_sequence"] for record in broker.records(FEATURES)]
     assert sequences[0] == b"0000000000000000100.00000"

@@ -19,10 +19,10 @@ from millrace_kernel.errors import TransientError
 from millrace_testkit.counting import (
     POISON,
     WIRE,
-    Counted,
     Counting,
     PairCodec,
-    decode_counted,
+    answers_in,
+    effective_in,
     seen_record,
 )
 from millrace_testkit.eventually import eventually, running
@@ -62,25 +62,8 @@ def hash_of(entity: str) -> int:
     return sum(entity.encode()) % 4
 
 
-def answers(broker: MemoryBroker) -> list[Counted]:
-    return [decode_counted(record.value) for record in broker.records(FEATURES)]
-
-
-def effective(broker: MemoryBroker) -> list[Counted]:
-    """What a fencing reader sees: the newest sequence of each source and partition only moves on."""
-    newest: dict[tuple[bytes, int], bytes] = {}
-    seen = []
-    for record in broker.records(FEATURES):
-        headers = dict(record.headers)
-        place = (headers["ce_source"], record.partition)
-        if newest.get(place, b"") < headers["ce_sequence"]:
-            newest[place] = headers["ce_sequence"]
-            seen.append(decode_counted(record.value))
-    return seen
-
-
 def assert_counted_once(broker: MemoryBroker, entities: list[str]) -> None:
-    seen = effective(broker)
+    seen = effective_in(broker.records(FEATURES))
     assert Counter(answer.event_id for answer in seen) == Counter(
         f"e{number}" for number in range(len(entities))
     )
@@ -98,21 +81,21 @@ ENTITIES = [f"entity-{number % 5}" for number in range(100)]
 async def test_every_event_is_answered_once_and_state_adds_up(tmp_path: Path) -> None:
     broker = await broker_with(ENTITIES)
     async with running(worker(broker, tmp_path)):
-        await eventually(lambda: len(answers(broker)) == 100)
-    assert len(answers(broker)) == 100
+        await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 100)
+    assert len(answers_in(broker.records(FEATURES))) == 100
     assert_counted_once(broker, ENTITIES)
 
 
 async def test_a_restart_goes_on_where_the_store_stands(tmp_path: Path) -> None:
     broker = await broker_with(ENTITIES[:50])
     async with running(worker(broker, tmp_path)):
-        await eventually(lambda: len(answers(broker)) == 50)
+        await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 50)
     producer = broker.producer()
     for number, entity in enumerate(ENTITIES[50:], 50):
         await producer.send(EVENTS, hash_of(entity), [seen_record(number, entity)])
     async with running(worker(broker, tmp_path)):
-        await eventually(lambda: len(answers(broker)) == 100)
-    assert len(answers(broker)) == 100
+        await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 100)
+    assert len(answers_in(broker.records(FEATURES))) == 100
     assert_counted_once(broker, ENTITIES)
 
 
@@ -121,9 +104,11 @@ async def test_a_lost_store_makes_the_same_outputs_again_and_readers_drop_them(
 ) -> None:
     broker = await broker_with(ENTITIES)
     for folder in ("first", "second"):
-        already = len(answers(broker))
+        already = len(answers_in(broker.records(FEATURES)))
         async with running(worker(broker, tmp_path / folder)):
-            await eventually(lambda already=already: len(answers(broker)) == already + 100)
+            await eventually(
+                lambda already=already: len(answers_in(broker.records(FEATURES))) == already + 100
+            )
     ids = Counter(dict(record.headers)["ce_id"] for record in broker.records(FEATURES))
     assert set(ids.values()) == {2}
     assert_counted_once(broker, ENTITIES)
@@ -142,7 +127,9 @@ async def test_failing_sends_lose_and_double_nothing(tmp_path: Path, errand: str
     broker = await broker_with(ENTITIES)
     broker.fault = fault
     async with running(worker(broker, tmp_path)):
-        await eventually(lambda: len({answer.event_id for answer in answers(broker)}) == 100)
+        await eventually(
+            lambda: len({answer.event_id for answer in answers_in(broker.records(FEATURES))}) == 100
+        )
         await eventually(lambda: not countdown["left"])
     assert_counted_once(broker, ENTITIES)
 
@@ -154,7 +141,7 @@ async def test_what_was_seen_is_dropped_by_the_fence(tmp_path: Path) -> None:
         await producer.send(EVENTS, hash_of(entity), [seen_record(number, entity)])
     await producer.send(EVENTS, hash_of("last"), [seen_record(100, "last")])
     async with running(worker(broker, tmp_path)):
-        await eventually(lambda: len(answers(broker)) == 101)
+        await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 101)
     assert_counted_once(broker, [*ENTITIES, "last"])
 
 
@@ -168,7 +155,10 @@ async def test_poison_goes_to_the_dead_letters_with_its_reason_and_the_stream_go
     await broker.producer().send(EVENTS, 0, [broken])
     async with running(worker(broker, tmp_path)):
         await eventually(
-            lambda: len(answers(broker)) == 4 and len(broker.records(EVENTS + ".dlq")) == 3
+            lambda: (
+                len(answers_in(broker.records(FEATURES))) == 4
+                and len(broker.records(EVENTS + ".dlq")) == 3
+            )
         )
     letters = [dict(record.headers) for record in broker.records(EVENTS + ".dlq")]
     reasons = sorted(letter["kafka_dlt-exception-message"].decode() for letter in letters)
@@ -192,10 +182,10 @@ async def test_a_passing_failure_holds_its_partition_and_no_other(tmp_path: Path
     broker = await broker_with(["a", "b", "a", "b"])
     assert hash_of("a") != hash_of("b")
     async with running(worker(broker, tmp_path, counting)):
-        await eventually(lambda: len(answers(broker)) == 2)
-        assert {answer.entity for answer in answers(broker)} == {"b"}
+        await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 2)
+        assert {answer.entity for answer in answers_in(broker.records(FEATURES))} == {"b"}
         counting.blocked.clear()
-        await eventually(lambda: len(answers(broker)) == 4)
+        await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 4)
     assert not broker.records(EVENTS + ".dlq")
     assert_counted_once(broker, ["a", "b", "a", "b"])
 
@@ -205,17 +195,23 @@ async def test_a_second_instance_takes_partitions_over_and_nothing_is_lost_or_do
 ) -> None:
     broker = await broker_with(ENTITIES)
     async with running(worker(broker, tmp_path / "one", max_records=2)):
-        await eventually(lambda: len(answers(broker)) > 20)
+        await eventually(lambda: len(answers_in(broker.records(FEATURES))) > 20)
         async with running(worker(broker, tmp_path / "two", max_records=2)):
-            await eventually(lambda: len({answer.event_id for answer in answers(broker)}) > 90)
-        await eventually(lambda: len({answer.event_id for answer in answers(broker)}) == 100)
+            await eventually(
+                lambda: (
+                    len({answer.event_id for answer in answers_in(broker.records(FEATURES))}) > 90
+                )
+            )
+        await eventually(
+            lambda: len({answer.event_id for answer in answers_in(broker.records(FEATURES))}) == 100
+        )
     assert_counted_once(broker, ENTITIES)
 
 
 async def test_ids_are_derived_and_causality_is_told(tmp_path: Path) -> None:
     broker = await broker_with(["a"])
     async with running(worker(broker, tmp_path)):
-        await eventually(lambda: answers(broker))
+        await eventually(lambda: answers_in(broker.records(FEATURES)))
     headers = dict(broker.records(FEATURES)[0].headers)
     assert headers["ce_source"] == f"millrace/features/{EVENTS}/{hash_of('a')}".encode()
     assert headers["ce_sequence"] == b"0000000000000000.00000"
@@ -271,5 +267,5 @@ async def test_partitions_dealt_to_a_session_that_is_over_are_not_kept_for_the_n
     monkeypatch.setattr("millrace_testkit.memory.MemoryConsumer", LosesItsBroker)
     monkeypatch.setattr(LosesItsBroker, "lives", 0)
     async with running(worker(broker, tmp_path)):
-        await eventually(lambda: len(answers(broker)) == 3)
+        await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 3)
     assert_counted_once(broker, ["a", "b", "c"])

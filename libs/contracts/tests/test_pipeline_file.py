@@ -257,7 +257,7 @@ class TestARefusal:
         )
 
         assert problems_of(wrong) == [
-            "line 7: spec.fields.hr: 'integer' is not one of float, int, bool, string, category, timestamp; "
+            "line 7: spec.fields.hr: 'integer' is not one of float, int, bool, string, category, text, timestamp; "
             "did you mean 'int'?",
             "line 11: spec.features[2].agg: 'avg' is not one of count, sum, mean, min, max, std, last; did you mean 'mean'?",
             "line 19: spec.model.holdou: is not a key here; did you mean 'holdout'?",

@@ -14,8 +14,9 @@ from millrace_contracts.pipeline_file import (
 from millrace_kernel.pipeline import Gate, GateKind
 
 
-def text(*gates: object, kind: str = "binary", **fields: object) -> str:
+def text(*gates: object, kind: str = "binary", model: object = None, **fields: object) -> str:
     spec = {
+        "model": model or {},
         "event": {"id": "id", "time": "at"},
         "fields": {"x": "float", "city": "category", "note": "string", **fields},
         "label": {"field": "y", "kind": kind},
@@ -24,9 +25,9 @@ def text(*gates: object, kind: str = "binary", **fields: object) -> str:
     return json.dumps({"metadata": {"name": "tiny"}, "spec": spec})
 
 
-def problem(*gates: object, kind: str = "binary", **fields: object) -> str:
+def problem(*gates: object, kind: str = "binary", model: object = None, **fields: object) -> str:
     with pytest.raises(PipelineFileError) as caught:
-        read_pipeline(text(*gates, kind=kind, **fields))
+        read_pipeline(text(*gates, kind=kind, model=model, **fields))
     return "\n".join(str(each) for each in caught.value.problems)
 
 
@@ -151,3 +152,88 @@ def test_a_listed_feature_need_not_be_learnt_either():
 
 def test_learn_is_about_features():
     assert "learn" in problem(note={"type": "string", "learn": False})
+
+
+def test_a_file_whose_features_are_all_unlearnt_has_nothing_to_learn():
+    file = json.loads(text())
+    unlearnt = {"learn": False}
+    file["spec"]["fields"] = {
+        "x": {"type": "float", **unlearnt},
+        "city": {"type": "category", **unlearnt},
+    }
+    file["spec"]["features"] = [{"name": "old", "expr": "x > 60", **unlearnt}]
+
+    with pytest.raises(PipelineFileError, match="all of them say learn: false"):
+        read_pipeline(json.dumps(file))
+
+
+BELIEVED = [
+    ({"metric": "brier", "max": 0.2}, "binary", {}),
+    ({"metric": "brier", "max": 0.4}, "multiclass", {}),
+    ({"metric": "brier", "better_than": "baseline"}, "binary", {}),
+    ({"metric": "pinball_loss", "max": 3}, "regression", {"quantiles": [0.1, 0.5]}),
+    (
+        {"metric": "pinball_loss", "better_than": "champion"},
+        "regression",
+        {"quantiles": [0.1, 0.5]},
+    ),
+    ({"metric": "coverage", "min": 0.85, "max": 0.99}, "regression", {"interval": 0.9}),
+    ({"metric": "interval_width", "max": 40}, "regression", {"interval": 0.9}),
+    (
+        {"slice": {"by": "city", "metric": "coverage", "worst": 0.8}},
+        "regression",
+        {"interval": 0.9},
+    ),
+]
+
+
+@pytest.mark.parametrize(("written", "kind", "model"), BELIEVED)
+def test_what_says_how_far_answers_can_be_believed_is_a_metric(written, kind, model):
+    pipeline = read_pipeline(text(written, kind=kind, model=model))
+
+    assert pipeline_from_json(pipeline_to_json(pipeline)) == pipeline
+    assert pipeline.primary_metric is None  # live traffic is not watched by it
+
+
+@pytest.mark.parametrize(
+    ("written", "lower"), [("brier", True), ("coverage", False), ("interval_width", True)]
+)
+def test_a_slice_keeps_the_bound_that_the_metric_means(written, lower):
+    kind = "binary" if written == "brier" else "regression"
+    model = {} if written == "brier" else {"interval": 0.9}
+    part = {"slice": {"by": "city", "metric": written, "worst": 0.5}}
+    (gate,) = read_pipeline(text(part, kind=kind, model=model)).gates
+
+    assert (gate.max, gate.min) == ((0.5, None) if lower else (None, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("gate", "kind", "model", "words"),
+    [
+        ({"metric": "coverage", "min": 0.8}, "regression", {}, "add interval: 0.9 to model"),
+        ({"metric": "pinball_loss", "max": 1}, "regression", {}, "add quantiles: [0.1, 0.5, 0.9]"),
+        (
+            {"slice": {"by": "city", "metric": "interval_width", "worst": 9}},
+            "regression",
+            {"quantiles": [0.1, 0.5]},
+            "slice.metric: interval_width is of the interval that no model is asked for",
+        ),
+        ({"metric": "coverage", "min": 0.8}, "binary", {}, "'coverage' is not one of accuracy,"),
+        ({"metric": "brier", "max": 1}, "regression", {}, "'brier' is not one of mae, rmse, r2,"),
+        (
+            {"metric": "interval_width", "better_than": "champion"},
+            "regression",
+            {"interval": 0.9},
+            "interval_width is not compared with the champion",
+        ),
+        (
+            {"metric": "pinball_loss", "better_than": "baseline"},
+            "regression",
+            {"quantiles": [0.1, 0.5]},
+            "pinball_loss is not compared with the baseline",
+        ),
+        ({"metric": "f1", "max": 1}, "binary", {}, "is not one of mae, rmse, r2, pinball_loss"),
+    ],
+)
+def test_what_no_run_of_the_file_measures_is_refused_with_what_there_is(gate, kind, model, words):
+    assert words in problem(gate, kind=kind, model=model)

@@ -40,6 +40,11 @@ spec:
             {"parameters": {EXTRA: {"n_estimators": 9}}, "calibration": "platt", "balance": True},
         ),
         ("multiclass", "{candidates: [online_logistic, hist_gradient_boosting]}", {}),
+        (
+            "multiclass",
+            "{candidates: [command:own, xgboost], parameters: {command:own: {depth: 3}}}",
+            {"candidates": ["command:own", "xgboost"], "parameters": {"command:own": {"depth": 3}}},
+        ),
     ],
 )
 def test_what_is_asked_travels_with_the_pipeline(kind, model, written):
@@ -81,6 +86,20 @@ def test_a_file_that_asks_for_none_of_it_is_written_as_before():
         ("regression", "{candidates: [xgbost]}", "[drift]", "did you mean 'xgboost'?"),
         ("regression", "{candidates: ['a..B']}", "[drift]", "is not a name as it must be here"),
         ("regression", "{candidates: [5]}", "[drift]", "5 is not one of xgboost"),
+        (
+            "regression",
+            "{candidates: ['command:rm -rf']}",
+            "[drift]",
+            "is not a name as it must be here",
+        ),
+        ("regression", "{candidates: ['command:']}", "[drift]", "is not a name as it must be here"),
+        ("regression", "{candidates: ['order:own']}", "[drift]", "is not one of xgboost"),
+        (
+            "regression",
+            "{candidates: [command:own], quantiles: [0.1, 0.5]}",
+            "[drift]",
+            "command:own does not answer quantiles",
+        ),
         ("regression", "{candidates: [online_logistic]}", "[drift]", "the models for regression"),
     ],
 )

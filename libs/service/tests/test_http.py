@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_service.http import LimitedBody, NamePath, create_app
+from millrace_service.reference import reference
 from millrace_telemetry.metrics import BusMetrics
 
 
@@ -137,8 +138,61 @@ def test_a_passing_failure_says_when_to_come_back(client: TestClient):
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
 
 
-def test_every_service_has_its_documentation(client: TestClient):
-    assert client.get("/docs").status_code == 200
+def test_every_service_has_its_documentation_without_the_network(client: TestClient):
+    answer = client.get("/docs")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    for tag in ("<script", "<link", "<img", "src="):
+        assert tag not in answer.text
+    for path in client.get("/openapi.json").json()["paths"]:
+        assert path in answer.text
+    assert "RFC 9457" in answer.text
+
+
+def test_the_page_says_what_the_document_says_and_nothing_in_it_is_markup():
+    hostile = "<script>alert(1)</script>"
+    document = {
+        "info": {"title": hostile, "description": hostile},
+        "paths": {
+            f"/v1/{hostile}": {
+                "get": {
+                    "description": hostile,
+                    "parameters": [
+                        {
+                            "name": hostile,
+                            "in": "query",
+                            "required": True,
+                            "schema": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+                            "description": hostile,
+                        }
+                    ],
+                    "requestBody": {"content": {hostile: {"schema": {"$ref": "#/x/Thing"}}}},
+                    "responses": {"204": {}, "200": {"description": hostile, "content": {}}},
+                }
+            }
+        },
+        "components": {
+            "schemas": {
+                hostile: {"enum": [hostile]},
+                "Thing": {
+                    "required": ["many"],
+                    "properties": {
+                        "many": {"type": "array", "items": {"type": ["string", "null"]}},
+                        "one": {"const": 5, "default": 5},
+                        "none": {},
+                    },
+                },
+            }
+        },
+    }
+    page = reference(document)
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 9
+    for said in ("query, required", "integer or null", "Thing", "list of string or null", "204"):
+        assert said in page
+    assert "(default 5)" in page
+    assert "Swagger" not in page
+    assert 'href="/try"' in reference(document, trying="/try")
 
 
 def test_an_empty_registry_is_fine():

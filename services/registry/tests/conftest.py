@@ -110,6 +110,7 @@ class FakeVersions:
 
     def __init__(self):
         self.models, self.details, self.judged, self.causes, self.events = {}, {}, {}, set(), []
+        self.cards = {}
 
     def of(self, pipeline):
         return self.models.get(pipeline, Models(pipeline))
@@ -138,6 +139,9 @@ class FakeVersions:
             if (name, model.training.run_id) == (pipeline, run_id)
         ]
         return found[0] if found else None
+
+    def put_card(self, pipeline, version, card):
+        self.cards[pipeline, version] = card
 
     def done(self, pipeline, cause):
         return (pipeline, cause) in self.causes

@@ -46,9 +46,16 @@ def pipeline(file) -> Pipeline:
     return read_pipeline(file, version=1)
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.db)])
+def database_url(request, tmp_path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'training.db'}"
+    return request.getfixturevalue("postgres_database")
+
+
 @pytest.fixture
-def database(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'training.db'}")
+def database(database_url):
+    database = Database(database_url)
     database.migrate(MIGRATIONS)
     yield database
     database.close()

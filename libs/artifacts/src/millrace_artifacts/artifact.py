@@ -7,43 +7,29 @@
     model.skops      the same as scikit-learn object, for inspection only
     model.river      the same as an online learner's numbers: what the next update goes on with
     measured.onnx    the model as it was measured, before it learnt the holdout (`measured.ubj` when ONNX differs)
+    encoder.onnx     the sentence encoder by which both read free text, where they do
     examples.json    some rows with the answers that they must get
 
 Nothing in it is a pickle. Equal artifacts are equal bytes: files are stored uncompressed, in one order, with one date.
 """
 
 import hashlib
-import io
 import math
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
-from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 import msgspec
 
+from millrace_artifacts.archive import unzipped, zipped
 from millrace_artifacts.errors import UnreadableArtifactError
 from millrace_artifacts.signature import Signature
 
 FORMAT = 1
-LARGEST_ARTIFACT = 256 * 1024 * 1024  # bytes; a forest of 20,000 rows is about 10 MB
 # A native model is tried in a process of its own before it answers, which takes seconds: for less it is not worth it
 NATIVE_ADVANTAGE = 1.5
-_LONGEST_FILE_LIST = 16
-_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
-_MANIFEST, _EXAMPLES = "manifest.json", "examples.json"
-_DAMAGE = (
-    BadZipFile,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    struct.error,
-)
+_MANIFEST, _EXAMPLES, _ENCODER = "manifest.json", "examples.json", "encoder.onnx"
 
 _Content = TypeVar("_Content")
 
@@ -118,7 +104,8 @@ class Model:
 
     The preference is what came of measuring (`Speed`), not the measurement, which no two fits agree on. `only_onnx`: what
     stands behind the library's own model (calibration, quantiles, an interval) stands in the ONNX form alone; `native` is the
-    model without it, and never answers. Raises UnreadableArtifactError if what answers is absent.
+    model without it, and never answers. `encoder` reads the signature's text columns that name one. Raises UnreadableArtifactError
+    if what answers is absent.
     """
 
     signature: Signature
@@ -127,8 +114,14 @@ class Model:
     native: Native | None
     prefers_native: bool = False
     only_onnx: bool = False
+    encoder: bytes | None = None
 
     def __post_init__(self) -> None:
+        named = {text.encoder for text in self.signature.texts} - {""}
+        if named != (set() if self.encoder is None else {_sha256(self.encoder)}):
+            raise UnreadableArtifactError(
+                "the model reads texts by a sentence encoder that is not there, or is another one"
+            )
         if self.only_onnx and not self.parity.holds:
             raise UnreadableArtifactError(
                 "the model's ONNX form differs from it, and only that form is calibrated or has an interval"
@@ -237,6 +230,8 @@ def write_artifact(artifact: Artifact) -> bytes:
     files = _model_files("model", artifact.model) | {_EXAMPLES: _json(artifact.examples)}
     if artifact.measured is not None:
         files |= _model_files("measured", artifact.measured)
+    if artifact.model.encoder is not None:
+        files[_ENCODER] = artifact.model.encoder
     manifest = _Manifest(
         format=FORMAT,
         algorithm=artifact.algorithm,
@@ -249,7 +244,7 @@ def write_artifact(artifact: Artifact) -> bytes:
         libraries=dict(artifact.libraries),
         files={name: _sha256(content) for name, content in files.items()},
     )
-    return _zipped({_MANIFEST: _json(manifest)} | files)
+    return zipped({_MANIFEST: _json(manifest)} | files)
 
 
 def read_artifact(content: bytes) -> Artifact:
@@ -258,15 +253,18 @@ def read_artifact(content: bytes) -> Artifact:
     Raises UnreadableArtifactError for anything else: another format, a file too many or too few, one that is compressed
     (and so could grow), one that is not what its digest says, more than LARGEST_ARTIFACT bytes.
     """
-    files = _unzipped(content)
+    files = unzipped(content)
     if _MANIFEST not in files:
         raise UnreadableArtifactError(f"not an artifact: {_MANIFEST} is missing")
     _check_format(files[_MANIFEST])
     manifest = _decoded(files.pop(_MANIFEST), _Manifest)
     _check_digests(manifest.files, files)
-    model = _taken_model("model", manifest.model, files)
+    encoder = files.pop(_ENCODER, None)
+    model = _taken_model("model", manifest.model, files, encoder)
     measured = (
-        None if manifest.measured is None else _taken_model("measured", manifest.measured, files)
+        None
+        if manifest.measured is None
+        else _taken_model("measured", manifest.measured, files, encoder)
     )
     examples = _decoded(files.pop(_EXAMPLES, b""), tuple[Example, ...])
     if files:
@@ -292,7 +290,7 @@ def _model_files(role: str, model: Model) -> dict[str, bytes]:
     return files
 
 
-def _taken_model(role: str, entry: _Entry, files: dict[str, bytes]) -> Model:
+def _taken_model(role: str, entry: _Entry, files: dict[str, bytes], encoder: bytes | None) -> Model:
     """Takes the model's own files out of `files`."""
     natives = [
         Native(kind, files.pop(f"{role}.{kind}"))
@@ -308,6 +306,7 @@ def _taken_model(role: str, entry: _Entry, files: dict[str, bytes]) -> Model:
         natives[0] if natives else None,
         entry.parity.holds and entry.runtime is Runtime.NATIVE,
         entry.only_onnx,
+        encoder,
     )
     if model.runtime is not entry.runtime:
         raise UnreadableArtifactError(
@@ -336,48 +335,6 @@ def _check_digests(announced: Mapping[str, str], files: Mapping[str, bytes]) -> 
     damaged = sorted(name for name, content in files.items() if _sha256(content) != announced[name])
     if damaged:
         raise UnreadableArtifactError(f"not what the manifest's digests say: {damaged}")
-
-
-def _zipped(files: Mapping[str, bytes]) -> bytes:
-    target = io.BytesIO()
-    with ZipFile(target, "w", ZIP_STORED) as archive:
-        for name, content in files.items():
-            info = ZipInfo(name, _DATE)
-            info.create_system = 3  # Unix, whatever machine writes it
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, content)
-    return target.getvalue()
-
-
-def _unzipped(content: bytes) -> dict[str, bytes]:
-    if len(content) > LARGEST_ARTIFACT:
-        raise UnreadableArtifactError(
-            f"{len(content)} bytes; an artifact has at most {LARGEST_ARTIFACT}"
-        )
-    try:
-        with ZipFile(io.BytesIO(content)) as archive:
-            entries = archive.infolist()
-            _check_entries(entries, len(content))
-            return {entry.filename: archive.read(entry) for entry in entries}
-    except _DAMAGE as error:
-        raise UnreadableArtifactError(f"not a readable zip: {error}") from error
-
-
-def _check_entries(entries: list[ZipInfo], limit: int) -> None:
-    """Stored files are as large as the bytes they take, and together no larger than the zip: nothing can unfold."""
-    if len(entries) > _LONGEST_FILE_LIST or len({entry.filename for entry in entries}) != len(
-        entries
-    ):
-        raise UnreadableArtifactError(f"{len(entries)} files, or two of one name")
-    if any(
-        entry.compress_type != ZIP_STORED or entry.file_size != entry.compress_size
-        for entry in entries
-    ):
-        raise UnreadableArtifactError(
-            "a file is compressed; artifacts hold their files as they are"
-        )
-    if sum(entry.file_size for entry in entries) > limit:
-        raise UnreadableArtifactError("its files are larger than the zip itself")
 
 
 def _json(value: object) -> bytes:

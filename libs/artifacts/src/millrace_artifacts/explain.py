@@ -19,6 +19,7 @@ from millrace_artifacts.artifact import Artifact, NativeFormat
 from millrace_artifacts.errors import ArtifactError, ExamplesDifferError, UnreadableArtifactError
 from millrace_artifacts.native import load_sklearn
 from millrace_artifacts.scorer import EXAMPLE_TOLERANCE
+from millrace_artifacts.sentence_encoders import SentenceEncoder, open_encoder
 from millrace_artifacts.signature import Encoder, Encoding, Matrix, Numbers, Signature
 from millrace_artifacts.tree_shap import Tree, TreeShap
 from millrace_kernel.pipeline import LabelKind
@@ -62,8 +63,15 @@ class Explained:
 class Explainer:
     """A model that can be asked why. Not safe to share between threads."""
 
-    def __init__(self, signature: Signature, explanation: "_Explanation") -> None:
+    def __init__(
+        self,
+        signature: Signature,
+        explanation: "_Explanation",
+        encoder: SentenceEncoder | None = None,
+    ) -> None:
+        """`encoder`: what the signature's texts are read by, where they name one."""
         self.signature = signature
+        self._held = encoder
         self._encoder = Encoder(signature)
         self._explanation = explanation
 
@@ -75,17 +83,16 @@ class Explainer:
         return Explained(explanation.space, explanation.base, self._by_feature(shares))
 
     def _by_feature(self, shares: Numbers) -> Numbers:
-        """A category's one-hot columns together are the category: [rows, width, outputs] to [rows, features, outputs]."""
+        """A category's one-hot columns together are the category, a text's buckets the text: [rows, width, outputs] to
+        [rows, features, outputs]."""
         signature = self.signature
-        if signature.encoding is Encoding.ORDINAL:
+        if signature.encoding is Encoding.ORDINAL and not signature.texts:
             return shares
         count = len(signature.numbers)
         found = np.zeros((len(shares), count + len(signature.categories), shares.shape[2]))
         found[:, :count] = shares[:, :count]
-        start = count
-        for place, words in enumerate(signature.vocabularies):
-            found[:, count + place] = shares[:, start : start + len(words)].sum(axis=1)
-            start += len(words)
+        for place, span in enumerate(signature.spans):
+            found[:, count + place] = shares[:, span].sum(axis=1)
         return found
 
 
@@ -121,7 +128,8 @@ def load_explainer(artifact: Artifact) -> Explainer:
         explanation = _Boosted(native.content, signature)
     else:
         explanation = _of_sklearn(load_sklearn(native.content), signature)
-    explainer = Explainer(signature, explanation)
+    held = artifact.model.encoder
+    explainer = Explainer(signature, explanation, None if held is None else open_encoder(held))
     if signature.label_kind is LabelKind.REGRESSION or not artifact.model.only_onnx:
         # else the answers are calibrated; what is explained is the model before that
         _check_examples(explainer, artifact)
@@ -237,6 +245,7 @@ def _space_of(kind: LabelKind) -> Space:
         LabelKind.REGRESSION: Space.VALUE,
         LabelKind.BINARY: Space.LOG_ODDS,
         LabelKind.MULTICLASS: Space.LOGITS,
+        LabelKind.TEXT: Space.VALUE,  # never asked for: what answers in words has no library's form
     }[kind]
 
 

@@ -16,7 +16,8 @@ from typing import BinaryIO
 import msgspec
 import numpy as np
 
-from millrace_artifacts.artifact import LARGEST_ARTIFACT, read_artifact
+from millrace_artifacts.archive import LARGEST_ARTIFACT
+from millrace_artifacts.artifact import read_artifact
 from millrace_artifacts.errors import ArtifactError
 from millrace_artifacts.explain import Explained, Explainer, Space, load_explainer
 

@@ -88,14 +88,15 @@ def inspect_onnx(content: bytes, width: int) -> None:
         if number == _MODEL_GRAPH:
             nodes += _inspect_graph(inside(value), width)
         elif number == _MODEL_OPSETS:
-            _inspect_opset(inside(value))
+            inspect_opset(inside(value))
         elif number in (_MODEL_TRAINING, _MODEL_FUNCTIONS):
             raise refusal("it holds functions or training steps")
     if not 0 < nodes <= _MOST_NODES:
         raise refusal(f"it has {nodes} nodes, not 1 to {_MOST_NODES}")
 
 
-def _inspect_opset(opset: memoryview) -> None:
+def inspect_opset(opset: memoryview) -> None:
+    """Raises UnreadableArtifactError for operators of another domain than ONNX's own two."""
     for number, value in fields(opset):
         if number == _OPSET_DOMAIN and text(value) not in _DOMAINS:
             raise refusal(f"it needs operators of {text(value)!r}")
@@ -109,7 +110,7 @@ def _inspect_graph(graph: memoryview, width: int) -> int:
             nodes += 1
             _inspect_node(inside(value), width)
         elif number == _GRAPH_TENSORS:
-            _inspect_tensor(inside(value))
+            inspect_tensor(inside(value))
         elif number == _GRAPH_SPARSE:
             raise refusal("it holds sparse tensors")
     return nodes
@@ -167,7 +168,8 @@ def _inspect_attribute_field(number: int, name: str) -> None:
         raise refusal(f"the attribute {name} is not written as training writes it")
 
 
-def _inspect_tensor(tensor: memoryview) -> None:
+def inspect_tensor(tensor: memoryview) -> None:
+    """Raises UnreadableArtifactError for a tensor that is kept elsewhere."""
     for number, value in fields(tensor):
         if number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value != 0):
             raise refusal("it keeps a tensor in another file")

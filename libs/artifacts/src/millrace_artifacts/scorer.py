@@ -10,6 +10,7 @@ import numpy as np
 from millrace_artifacts.artifact import Artifact, Example, Model, Runtime
 from millrace_artifacts.errors import ArtifactError, ExamplesDifferError, UnreadableArtifactError
 from millrace_artifacts.inspection import inspect_onnx
+from millrace_artifacts.sentence_encoders import SentenceEncoder, open_encoder
 from millrace_artifacts.signature import Encoder, Matrix, Numbers, Signature
 from millrace_artifacts.single_row import BoundOnnx, RowScorer
 from millrace_kernel.pipeline import LabelKind
@@ -25,8 +26,8 @@ class Scores:
     """Answers for some rows.
 
     `values` is float64 [rows]: regression the value, binary the probability of the positive class, multiclass the index
-    in `Signature.classes` of the most probable class. `probabilities` is float64 [rows, classes] in the order of
-    `Signature.classes`, None for regression. A linear model can answer infinity or NaN to absurd inputs.
+    in `Signature.classes` of the most probable class, text the index there of the answer. `probabilities` is float64 [rows, classes] in the order of
+    `Signature.classes`, None for regression and text. A linear model can answer infinity or NaN to absurd inputs.
     `quantiles` is float64 [rows, quantiles] in the order of `levels` (`Signature.quantiles`), `interval` float64 [rows, 2], its
     lower and upper end: None where the signature has none.
     """
@@ -41,8 +42,12 @@ class Scores:
 class Scorer:
     """A loaded model. Single-threaded inside, and safe to share between threads."""
 
-    def __init__(self, signature: Signature, run: "Run") -> None:
+    def __init__(
+        self, signature: Signature, run: "Run", encoder: SentenceEncoder | None = None
+    ) -> None:
+        """`encoder`: what the signature's texts are read by, where they name one."""
         self.signature = signature
+        self._held = encoder  # as long as this scorer is there, it stays open
         self._encoder = Encoder(signature)
         self._run = run
 
@@ -60,9 +65,9 @@ class Scorer:
         return as_scores(self.signature, self._run(matrix))
 
     def for_rows(self) -> RowScorer | None:
-        """The same model for single rows, for one thread alone; None where there is no faster way than `score`, or where an
-        answer is more than a value or probabilities."""
-        if self.signature.extras:
+        """The same model for single rows, for one thread alone; None where there is no faster way than `score`, where an
+        answer is more than a value or probabilities, or where it reads free text."""
+        if self.signature.extras or self.signature.texts:
             return None
         return self._run.for_rows(self.signature) if isinstance(self._run, OnnxRun) else None
 
@@ -128,6 +133,8 @@ def as_scores(signature: Signature, raw: Numbers) -> Scores:
             return Scores(both[:, 1], both)
         case LabelKind.MULTICLASS:
             return Scores(np.argmax(answers, axis=1).astype(np.float64), answers)
+        case LabelKind.TEXT:
+            return Scores(answers[:, 0], None)
 
 
 def _of_regression(signature: Signature, answers: Numbers) -> Scores:
@@ -152,7 +159,8 @@ def _of_regression(signature: Signature, answers: Numbers) -> Scores:
 
 def scorer_of(model: Model) -> Scorer:
     """One model of an artifact, unexamined. Raises UnreadableArtifactError when its library refuses it."""
-    return Scorer(model.signature, _run_of(model))
+    encoder = None if model.encoder is None else open_encoder(model.encoder)
+    return Scorer(model.signature, _run_of(model), encoder)
 
 
 def _run_of(model: Model) -> Run:

@@ -9,12 +9,13 @@ import numpy as np
 
 from millrace_backtest.answering import Answers, empty
 from millrace_backtest.baselines import Baselines, Played, Windows, windows_of
+from millrace_backtest.candidates import Costs
 from millrace_backtest.errors import BacktestError
 from millrace_backtest.fits import FitStore, Trainer
-from millrace_backtest.loop import Costs, Loop, LoopResult
+from millrace_backtest.loop import Loop, LoopResult
 from millrace_backtest.recording import Recording, truths
 from millrace_backtest.scoring import gain, is_something, measured, metric_of
-from millrace_kernel.pipeline import LabelKind, Pipeline, Strategy
+from millrace_kernel.pipeline import Pipeline, Strategy
 from millrace_kernel.time import MINUTE, Duration, Instant, rfc3339
 
 BASELINES = ("frozen", "every", "periodic", "adwin")
@@ -169,7 +170,7 @@ def _captured(
 
 
 def _labelled(done: Backtest) -> Any:  # noqa: ANN401  a mask
-    if done.recording.pipeline.label.kind is LabelKind.MULTICLASS:
+    if done.recording.pipeline.label.kind.is_text:
         return done.truths != ""
     return np.isfinite(done.truths)
 

@@ -17,6 +17,7 @@ from millrace_registry.application import ports as registry
 from millrace_registry.domain.events import (
     ApplyPipeline,
     Change,
+    ModelCardMade,
     ModelRegistered,
     ModelVersion,
     TrainingCompleted,
@@ -29,6 +30,7 @@ from millrace_training.adapters.calendar import next_due
 from millrace_training.application import ports as training
 from millrace_training.application.ports import Origin
 from millrace_training.domain.events import (
+    CardOutcome,
     Decision,
     FeaturesComputed,
     LabelObserved,
@@ -41,7 +43,8 @@ from millrace_training.domain.events import (
     RunStarted,
     RunTried,
 )
-from millrace_training.domain.retraining import NO_HISTORY, History, NextDue, Policy, policy_of
+from millrace_training.domain.policies import Policy, policy_of
+from millrace_training.domain.retraining import NO_HISTORY, History, NextDue
 
 
 class TrainingPipelines(training.Pipelines):
@@ -126,6 +129,8 @@ class Journal(training.Journal):
     def tried(self, event: RunTried) -> None: ...
     @override
     def ended(self, outcome: RunOutcome) -> None: ...
+    @override
+    def carded(self, outcome: CardOutcome) -> None: ...
     @override
     def promoted(self, event: ModelPromoted) -> None: ...
 
@@ -254,6 +259,12 @@ class Versions(registry.Versions):
     @override
     def verdicts(self, pipeline: PipelineName, version: ModelVersionNumber) -> tuple[Verdict, ...]:
         return ()
+
+    @override
+    def put_card(
+        self, pipeline: PipelineName, version: ModelVersionNumber, card: ModelCardMade
+    ) -> None:
+        raise AssertionError("a backtest makes no cards")
 
     @override
     def done(self, pipeline: PipelineName, cause: str) -> bool:

@@ -7,6 +7,7 @@ the same backtest gives the same bytes again.
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from millrace_backtest.errors import BacktestError
 from millrace_backtest.recording import Recording
-from millrace_kernel.pipeline import LabelKind, Pipeline, Trigger
+from millrace_kernel.pipeline import Pipeline, Trigger
 from millrace_kernel.time import SECOND, Instant
 from millrace_training.adapters.fitting.environment import environment
 from millrace_training.adapters.fitting.fit import fit_candidates
@@ -41,32 +42,41 @@ class FitStore:
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
         self.found, self.made = 0, 0
+        self.fitting_seconds = 0.0  # of wall time, for what was made
 
     def result_of(self, key: str, job: FitJob) -> FitResult:
         """Raises FitError."""
         if self._directory is None:
-            self.made += 1
-            return fit_candidates(job)
+            return self._fitted(job)
         path = self._directory / key[:2] / f"{key}.fit"
         if path.is_file():
             self.found += 1
             return _decode(path.read_bytes())
-        self.made += 1
-        result = fit_candidates(job)
+        result = self._fitted(job)
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(_encode(result))
         os.replace(file.name, path)  # noqa: PTH105  whole or not at all, whoever else writes it
         return result
 
+    def _fitted(self, job: FitJob) -> FitResult:
+        self.made += 1
+        began = time.perf_counter()
+        try:
+            return fit_candidates(job)
+        finally:
+            self.fitting_seconds += time.perf_counter() - began
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a run learns from: what was known by `as_of`. `champion` is the artifact to be compared with."""
+    """What a run learns from: what was known by `as_of`. `champion` is the artifact to be compared with; `since` is where a change
+    is estimated to have begun."""
 
     as_of: Instant
     champion: bytes | None = None
     trigger: Trigger = Trigger.FIRST
+    since: Instant | None = None
 
 
 class Trainer:
@@ -89,6 +99,7 @@ class Trainer:
                 champion=request.champion,
                 train_on_last=last,
                 update=request.trigger is Trigger.UPDATE,
+                since_us=request.since,
             )
             return self._store.result_of(_digest(job, content), job)
 
@@ -101,14 +112,16 @@ class Trainer:
         numbers = recording.numbers[vectors]
         texts = [recording.categories[place] for place in vectors]
         values = [recording.labels[place].value for place in told]
-        is_text = recording.pipeline.label.kind is LabelKind.MULTICLASS
+        is_text = recording.pipeline.label.kind.is_text
         table = pa.table(
             {
                 "event_id": pa.array(
                     [recording.event_ids[place] for place in vectors], pa.string()
                 ),
                 "event_time_us": pa.array(recording.event_times[vectors], pa.int64()),
-                "numbers": _lists(pa.array(numbers.reshape(-1), pa.float64()), numbers.shape[1]),
+                "numbers": _lists(
+                    pa.array(numbers.reshape(-1), pa.float64()), numbers.shape[1], len(numbers)
+                ),
                 "categories": _lists(
                     pa.array([text for row in texts for text in row], pa.string()),
                     len(recording.pipeline.categories),
@@ -142,9 +155,8 @@ def _columns(recording: Recording) -> tuple[VectorColumns, LabelColumns]:
     return vectors, labels
 
 
-def _lists(flat: pa.Array, width: int, rows: int | None = None) -> pa.ListArray:
-    count = rows if rows is not None else (len(flat) // width if width else 0)
-    offsets = pa.array(np.arange(count + 1, dtype=np.int32) * width, pa.int32())
+def _lists(flat: pa.Array, width: int, rows: int) -> pa.ListArray:
+    offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * width, pa.int32())
     return pa.ListArray.from_arrays(offsets, flat)
 
 
@@ -168,7 +180,7 @@ def _job(pipeline: Pipeline, dataset: Path) -> FitJob:
         primary_metric=pipeline.primary_metric,
         gates=pipeline.gates,
         unlearnt=pipeline.unlearnt,
-        options=options_of(model),
+        options=options_of(pipeline),
         label_delay_us=pipeline.label.delay,
     )
 

@@ -4,7 +4,6 @@ Time is the recording's. A run that was asked for learns from what was known at 
 the training latency is over, and answers from the next event on if the registry lets it.
 """
 
-import hashlib
 import heapq
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,12 +11,13 @@ from typing import Any
 
 from millrace_backtest import books
 from millrace_backtest.answering import Answering, Answers, before_any_model, empty
+from millrace_backtest.candidates import Costs, candidate_of, dataset_of
 from millrace_backtest.fits import Request, Trainer
 from millrace_backtest.recording import Recording, Told
 from millrace_backtest.wires import Wires
 from millrace_kernel.ids import ModelVersionNumber, RunId
 from millrace_kernel.pipeline import Pipeline
-from millrace_kernel.time import SECOND, Duration, Instant
+from millrace_kernel.time import Instant
 from millrace_monitoring.adapters.wire import WIRE as MONITORING
 from millrace_monitoring.application import handlers as monitoring
 from millrace_monitoring.domain import events as of_monitoring
@@ -29,6 +29,7 @@ from millrace_training.adapters.fitting.job import FitError, FitResult
 from millrace_training.adapters.wire import WIRE as TRAINING
 from millrace_training.application import handlers as training
 from millrace_training.domain import events as of_training
+from millrace_training.domain.changes import change_to_learn_from
 
 _AHEAD = (
     2_000  # events that a champion answers in one go; answers it never gets to give are thrown away
@@ -70,15 +71,6 @@ class LoopResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
-    """`latency` of a run in recorded time; `cpu_seconds` is what the policy's budget counts for a run: a measured time would make another
-    decision on another machine."""
-
-    latency: Duration
-    cpu_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Origin:
     id: str
 
@@ -112,7 +104,9 @@ class Loop:
     _drifts: int = 0
     _wires: Wires = field(init=False)
     _training: books.TrainingBooks = field(init=False)
-    _monitoring: books.MonitoringBooks = field(init=False)
+    _ports: tuple[books.WatchedPipelines, books.References, books.Monitors, books.Joins] = field(
+        init=False
+    )
     _versions: books.Versions = field(init=False)
 
     def __post_init__(self) -> None:
@@ -123,7 +117,13 @@ class Loop:
             books.LabelledRows(),
             books.Journal(),
         )
-        self._monitoring = books.MonitoringBooks(watched(self.pipeline, (), None))
+        kept = books.MonitoringBooks(watched(self.pipeline, (), None))
+        self._ports = (
+            books.WatchedPipelines(kept),
+            books.References(kept),
+            books.Monitors(kept),
+            books.Joins(kept),
+        )
         self._versions = books.Versions(self.pipeline.name)
 
     def play(self) -> LoopResult:
@@ -177,7 +177,7 @@ class Loop:
             numbers=numbers,
             categories=texts,
         )
-        pipelines, references, monitors, joins = self._monitoring_ports()
+        pipelines, references, monitors, joins = self._ports
         self._noticed(
             monitoring.on_prediction(prediction, pipelines, references, monitors, joins), at
         )
@@ -204,7 +204,7 @@ class Loop:
 
     def _on_label(self, told: Told) -> None:
         name, at = self.pipeline.name, told.recorded_at
-        pipelines, references, monitors, joins = self._monitoring_ports()
+        pipelines, references, monitors, joins = self._ports
         origin = _Origin(f"label/{told.event_id}")
         if told.value is None:
             gone = of_training.LabelRetracted(name, told.event_id, told.known_at, at, _NO_PLACE)
@@ -218,17 +218,6 @@ class Loop:
         self._decided(training.on_label(label, self._training, origin))
         truth = of_monitoring.LabelObserved(origin.id, name, told.event_id, at, told.value)
         self._noticed(monitoring.on_label(truth, pipelines, references, monitors, joins), at)
-
-    def _monitoring_ports(
-        self,
-    ) -> tuple[books.WatchedPipelines, books.References, books.Monitors, books.Joins]:
-        kept = self._monitoring
-        return (
-            books.WatchedPipelines(kept),
-            books.References(kept),
-            books.Monitors(kept),
-            books.Joins(kept),
-        )
 
     # --------------------------------------------------------------------------------------- what follows from it
 
@@ -263,10 +252,14 @@ class Loop:
     def _fit(self, event: of_training.RetrainRequested) -> None:
         """At once, for what was known by now and the champion of now; what comes of it is told when its time has come."""
         champion = self._champion
-        request = Request(
-            event.run.as_of, champion.artifact if champion else None, event.run.trigger
-        )
         run = event.run
+        change = self._training.pipelines.history(self.pipeline.name).change
+        request = Request(
+            run.as_of,
+            champion.artifact if champion else None,
+            run.trigger,
+            change_to_learn_from(change, run.trigger, self.pipeline.retraining.on),
+        )
         self._compared[run.run_id] = champion.version if champion else 0
         try:
             result = self.trainer.run(self.pipeline, request)
@@ -291,8 +284,8 @@ class Loop:
             for _ in training.on_run_failed(failed, self._training):
                 self._note(run.run_id, ended=at)
             return
-        candidate = _candidate(result, self._compared[run.run_id], self.costs)
-        finished = of_training.RunFinished(run, _dataset(run, result), candidate)
+        candidate = candidate_of(self.pipeline, result, self._compared[run.run_id], self.costs)
+        finished = of_training.RunFinished(run, dataset_of(run, result), candidate)
         self._note(run.run_id, ended=at)
         for said in training.on_run_finished(finished, self._training):
             if isinstance(said, of_training.TrainingFailed):
@@ -332,7 +325,7 @@ class Loop:
         to_training, _, to_monitoring = self._wires.carry(change, REGISTRY, at)
         self._told_training(to_training)
         if isinstance(to_monitoring, of_monitoring.ModelPromoted):
-            pipelines_, references, monitors, _ = self._monitoring_ports()
+            pipelines_, references, monitors, _ = self._ports
             self._noticed(
                 monitoring.on_champion(to_monitoring, pipelines_, references, monitors), at
             )
@@ -355,36 +348,6 @@ class Loop:
 
     def _note(self, run_id: RunId, **changed: Any) -> None:  # noqa: ANN401  fields of LoopRun
         self._runs[run_id] = replace(self._runs[run_id], **changed)
-
-
-def _candidate(result: FitResult, compared_with: int, costs: Costs) -> of_training.Candidate:
-    """As the training service's runner makes one, but that nothing is stored or signed."""
-    return of_training.Candidate(
-        algorithm=result.algorithm,
-        parameters_json=result.parameters_json,
-        artifact_uri="backtest",
-        artifact_sha256=hashlib.sha256(result.artifact).hexdigest(),
-        artifact_signature=b"",
-        signing_key_id="",
-        train_rows=result.train_rows,
-        holdout_rows=result.holdout_rows,
-        metrics=result.metrics,
-        champion_metrics=result.champion_metrics,
-        champion_version=compared_with,
-        better_probability=result.better_probability or 0.0,
-        reference_profile=result.reference_profile,
-        fit_seconds=costs.latency / SECOND,
-        cpu_seconds=costs.cpu_seconds,
-        notes=result.notes,
-        evidence=result.evidence,
-    )
-
-
-def _dataset(run: of_training.Run, result: FitResult) -> of_training.Dataset:
-    """Nothing was written down."""
-    return of_training.Dataset(
-        "backtest", "", 0, result.learnt_rows + result.holdout_rows, 0, 0, run.as_of, run.as_of
-    )
 
 
 def _said(answer: Any) -> float | str | None:  # noqa: ANN401  a number or a class

@@ -8,7 +8,6 @@ import numpy as np
 from millrace_backtest.answering import Answers
 from millrace_backtest.backtest import Backtest, Outcome
 from millrace_backtest.scoring import gain, measured
-from millrace_kernel.pipeline import LabelKind
 
 _RESAMPLES = 50
 
@@ -25,7 +24,7 @@ def lead(done: Backtest, outcome: Outcome, baseline: str) -> Lead:
     """Of the policy over a baseline. The noise is that of a bootstrap over whole windows (Künsch 1989): neighbouring events err together."""
     first, borders = done.windows.start, done.windows.borders
     kind = done.recording.pipeline.label.kind
-    scored = done.truths != "" if kind is LabelKind.MULTICLASS else np.isfinite(done.truths)
+    scored = done.truths != "" if kind.is_text else np.isfinite(done.truths)
     windows = [
         np.flatnonzero(scored[start - first : stop - first]) + start - first
         for start, stop in pairwise(borders)

@@ -13,11 +13,21 @@ _COLOURS = {
 }
 _WIDTH, _HEIGHT, _MARGIN = 860, 260, 56
 _TICKS = 5
+_ABOUT_LINES = (
+    "loop is the policy; frozen keeps its first model for ever; every trains at each window, periodic as often as costs no less "
+    "than the policy, adwin when ADWIN fired on its own error. Upright lines: the policy promoted a model."
+)
+# what is wider than the screen is moved in its own box, and numbers stay whole
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#1c2833;max-width:60rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #d5d8dc}
-td:first-child,th:first-child{text-align:left}figure{margin:1rem 0}figcaption{font-weight:600}
-svg{width:100%;height:auto;background:#fbfcfc}text{font:11px system-ui,sans-serif;fill:#566573}
+:root{color-scheme:light}
+body{font:15px/1.5 system-ui,sans-serif;color:#1c2833;background:#fff;max-width:60rem;margin:2rem auto;padding:0 1rem;
+overflow-wrap:anywhere}
+.wide,figure{margin:1rem 0;overflow-x:auto}table{border-collapse:collapse}
+td,th{padding:.25rem .7rem;text-align:right;vertical-align:top;white-space:nowrap;border-bottom:1px solid #d5d8dc;
+font-variant-numeric:tabular-nums}td:first-child,th:first-child,.words td,.words th{text-align:left}
+.words td:last-child{white-space:normal;min-width:16rem}figcaption{font-weight:600}
+svg{display:block;width:100%;min-width:38rem;height:auto;background:#fbfcfc}
+text{font:11px system-ui,sans-serif;fill:#566573}
 """.strip()
 
 Point = tuple[float, float]
@@ -32,8 +42,10 @@ def page(report: Mapping[str, Any]) -> str:
     )
     body = "".join(_policy(policy) for policy in report["policies"])
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1><p>{escape(about)}</p>{body}</body></html>\n"
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1><p>{escape(about)}</p>"
+        f"<p>{escape(_ABOUT_LINES)}</p>{body}</body></html>\n"
     )
 
 
@@ -71,15 +83,15 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> str:
         )
         for run in runs
     ]
-    return f"<details><summary>Runs</summary>{_rows(('run', 'asked', 'outcome', 'CPU s', 'because'), rows)}</details>"
+    return f"<details><summary>Runs</summary>{_rows(('run', 'asked', 'outcome', 'CPU s', 'because'), rows, 'wide words')}</details>"
 
 
-def _rows(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def _rows(head: Iterable[str], rows: Iterable[Iterable[str]], kind: str = "wide") -> str:
     header = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     body = "".join(
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
     )
-    return f"<table><tr>{header}</tr>{body}</table>"
+    return f'<div class="{kind}"><table><tr>{header}</tr>{body}</table></div>'
 
 
 def _number(value: float | None) -> str:
@@ -101,7 +113,8 @@ def _figure(
     if not values:
         return ""
     frame = _Frame(max(point["events"] for point in series), min(values), max(values))
-    drawn = "".join(_line(name, line, frame) for name, line in lines.items())
+    # the loop's last, over the others
+    drawn = "".join(_line(name, line, frame) for name, line in reversed(lines.items()))
     return (
         f"<figure><figcaption>{escape(title)}</figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'

@@ -9,7 +9,9 @@ from sklearn.metrics import f1_score
 from millrace_backtest.answering import Answers
 from millrace_backtest.errors import BacktestError
 from millrace_kernel.pipeline import LabelKind, Pipeline
+from millrace_kernel.texts import says_the_same
 from millrace_training.adapters.fitting.ranking import average_precision, roc_auc
+from millrace_training.adapters.fitting.wording import wording_metrics
 
 Truths = Answers  # as answers are: numbers, or classes
 LOWER_IS_BETTER = frozenset({"mae", "rmse", "log_loss"})
@@ -20,6 +22,7 @@ _BY_KIND = {
     LabelKind.REGRESSION: "mae",
     LabelKind.BINARY: "accuracy",
     LabelKind.MULTICLASS: "accuracy",
+    LabelKind.TEXT: "exact_match",
 }
 
 Measure = Callable[[Answers, Truths], float]
@@ -44,7 +47,7 @@ def measured(kind: LabelKind, metric: str, answers: Answers, truths: Truths) -> 
     """
     if not len(truths):
         return None
-    if kind is not LabelKind.MULTICLASS:
+    if not kind.is_text:
         without = 0.0 if kind is LabelKind.REGRESSION else 0.5
         answers = np.where(np.isfinite(answers), answers, without)
     value = MEASURES[kind][metric](answers, truths)
@@ -64,6 +67,8 @@ def is_something(metric: str, won: float, reference: float) -> bool:
 
 def errors_of(kind: LabelKind, answers: Answers, truths: Truths) -> NDArray[np.float64]:
     """How wrong each answer was, as monitoring's detector is told: a distance, or 0 and 1."""
+    if kind is LabelKind.TEXT:
+        return 1.0 - _says_the_same(answers, truths)
     if kind is LabelKind.MULTICLASS:
         return np.asarray(answers != truths, dtype=np.float64)
     without = 0.0 if kind is LabelKind.REGRESSION else 0.5
@@ -107,6 +112,23 @@ def _same(answers: Answers, truths: Truths) -> float:
     return float(np.mean(answers == truths))
 
 
+def _says_the_same(answers: Answers, truths: Truths) -> NDArray[np.float64]:
+    pairs = zip(answers.tolist(), truths.tolist(), strict=True)
+    return np.array([says_the_same(*pair) for pair in pairs], dtype=np.float64)
+
+
+def _exact_match(answers: Answers, truths: Truths) -> float:
+    return float(_says_the_same(answers, truths).mean())
+
+
+def _rouge_l(answers: Answers, truths: Truths) -> float:
+    return wording_metrics(answers.tolist(), truths.tolist())["rouge_l"]
+
+
+def _bleu(answers: Answers, truths: Truths) -> float:
+    return wording_metrics(answers.tolist(), truths.tolist())["bleu"]
+
+
 def _macro_f1(answers: Answers, truths: Truths) -> float:
     return float(
         f1_score(truths.astype(str), answers.astype(str), average="macro", zero_division=0.0)
@@ -122,4 +144,5 @@ MEASURES: Mapping[LabelKind, Mapping[str, Measure]] = {
         "average_precision": _ranked(average_precision),
     },
     LabelKind.MULTICLASS: {"accuracy": _same, "macro_f1": _macro_f1},
+    LabelKind.TEXT: {"exact_match": _exact_match, "rouge_l": _rouge_l, "bleu": _bleu},
 }

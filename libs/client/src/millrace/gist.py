@@ -7,6 +7,7 @@ from millrace.output import number
 from millrace_kernel.time import Instant, rfc3339
 
 Fields = Mapping[str, Any]
+_SHOWN = 80  # characters of an answer in words
 
 
 def gist(event_type: str, fields: Fields) -> str:
@@ -61,13 +62,19 @@ def _completed(fields: Fields) -> str:
 
 
 def _prediction(fields: Fields) -> str:
-    answer = fields["class_label"] or fields["value"]
+    answer = fields["class_label"] or _beginning(fields["text"]) or fields["value"]
     shown = number(answer) if isinstance(answer, float) else answer
     return f"{fields['event_id']} at {day(fields['event_time_us'])}: {shown} by version {fields['model_version']}"
 
 
+def _beginning(words: str) -> str:
+    """Of an answer in words, on one line."""
+    line = " ".join(words.split())
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
+
+
 def _label(fields: Fields) -> str:
-    known = fields["text"] if fields["number"] is None else number(fields["number"])
+    known = _beginning(fields["text"]) if fields["number"] is None else number(fields["number"])
     return f"{fields['event_id']}: {known}, known at {day(fields['known_at_us'])}"
 
 
@@ -110,6 +117,7 @@ _GISTS: Mapping[str, Callable[[Fields], str]] = {
     "RetrainSkipped": lambda f: f"{f['trigger']}: {f['reason']}: {f['detail']}",
     "TrainingStarted": lambda f: f"{f['rows']} rows",
     "TrainingCompleted": _completed,
+    "ModelCardMade": lambda f: f"run {f['run_number']}: {f['card_uri']}",
     "TrainingFailed": lambda f: f"run {f['run_number']} ({f['trigger']}): {f['reason']}",
     "ModelRegistered": lambda f: (
         f"version {f['version']}: {f['algorithm']} {metrics_text(f['metrics'])}"

@@ -13,6 +13,7 @@ class FieldKind(StrEnum):
     BOOL = "bool"
     STRING = "string"
     CATEGORY = "category"
+    TEXT = "text"  # free text: what somebody wrote
     TIMESTAMP = "timestamp"
 
 
@@ -20,6 +21,12 @@ class LabelKind(StrEnum):
     BINARY = "binary"
     MULTICLASS = "multiclass"
     REGRESSION = "regression"
+    TEXT = "text"  # an answer in words
+
+    @property
+    def is_text(self) -> bool:
+        """Whether a label is a text: the name of a class, or words."""
+        return self in (LabelKind.MULTICLASS, LabelKind.TEXT)
 
 
 class AggregateFunction(StrEnum):
@@ -36,7 +43,10 @@ class VectorKind(StrEnum):
     """How a feature stands in the vector."""
 
     NUMBER = "number"  # a double; NaN means missing
-    CATEGORY = "category"  # a text; "" means missing
+    CATEGORY = "category"  # one of a few texts; "" means missing
+    TEXT = (
+        "text"  # free text, told apart by its words; "" means missing. Stands among the categories
+    )
 
 
 class Strategy(StrEnum):
@@ -70,10 +80,11 @@ class Field:
     name: str
     kind: FieldKind
     required: bool = True
+    max_bytes: int | None = None  # of free text, in UTF-8; None: no bound of its own
 
     @property
     def is_text(self) -> bool:
-        return self.kind in (FieldKind.STRING, FieldKind.CATEGORY)
+        return self.kind in (FieldKind.STRING, FieldKind.CATEGORY, FieldKind.TEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +127,31 @@ def is_import_path(candidate: str) -> bool:
     return "." in candidate
 
 
+def command_named(candidate: str) -> str | None:
+    """The name of a command of the user's own, which whoever runs training has allowed: command:NAME. None for others."""
+    kind, found, name = candidate.partition(":")
+    return name if found and kind == "command" else None
+
+
+def takes_parameters(candidate: str) -> bool:
+    """Whether the file says what it is made with: the user's own do, others are searched."""
+    return is_import_path(candidate) or command_named(candidate) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class TextReading:
+    """How models read free text: its n-grams are hashed into so many columns, or a sentence encoder reads it.
+
+    `words` and `characters` are the shortest and the longest n-gram of each kind; empty: none of that kind. `encoder` is a path
+    within the folder of encoders; with it nothing is hashed.
+    """
+
+    words: tuple[int, ...] = (1, 2)
+    characters: tuple[int, ...] = ()
+    buckets: int = 512
+    encoder: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     candidates: tuple[str, ...]
@@ -132,8 +168,9 @@ class Model:
     calibration: str | None = None  # classes: one of CALIBRATIONS
     quantiles: tuple[float, ...] = ()  # regression: growing, MEDIAN among them
     interval: float | None = None  # regression: the share of truths that it holds
-    # of candidates given by import path: what they are made with
+    # of candidates that are the user's own: what they are made with
     parameters: tuple[tuple[str, tuple[tuple[str, Scalar], ...]], ...] = ()
+    text: TextReading = TextReading()
 
 
 class Fairness(StrEnum):
@@ -158,7 +195,11 @@ CHECKS = (
     "calibration_error",
 )
 SCHEMA = "schema"
-LOWER_IS_BETTER = frozenset({"mae", "rmse", "log_loss"})
+# How far what is said beside the plain answer can be believed: measured wherever an answer says it, and bounded by gates
+BELIEVED = ("brier", "pinball_loss", "coverage", "interval_width")
+LOWER_IS_BETTER = frozenset(
+    {"mae", "rmse", "log_loss", "brier", "pinball_loss", "interval_width", "calibration_error"}
+)
 CHAMPION, BASELINE = "champion", "baseline"
 
 
@@ -201,8 +242,8 @@ class Gate:
 
     @property
     def names_score(self) -> bool:
-        """Whether its metric says how good answers are."""
-        return self.metric not in (*CHECKS, *Fairness, SCHEMA)
+        """Whether its metric says how good plain answers are: on the holdout and, later, on live traffic."""
+        return self.metric not in (*CHECKS, *BELIEVED, *Fairness, SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +288,14 @@ class Retraining:
     # both as a share of the rows that a run learns from: new labels after which one is due
     volume: float = 1.0
     update: float = 0.125
+    money_per_day: float | None = None  # in the currency of training's prices; None: not bounded
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Where fits run."""
+
+    cluster: str | None = None  # a Dask scheduler that training's settings allow; None: here
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +324,7 @@ class Pipeline:
     monitoring: Monitoring
     retraining: Retraining
     serving: Serving = Serving()
+    training: Training = Training()
 
     @property
     def numbers(self) -> tuple[Feature, ...]:
@@ -283,8 +333,13 @@ class Pipeline:
 
     @property
     def categories(self) -> tuple[Feature, ...]:
-        """The vector's category columns, in the order in which a vector carries them."""
-        return tuple(feature for feature in self.features if feature.kind is VectorKind.CATEGORY)
+        """The vector's columns of texts, in the order in which a vector carries them: categories and free texts."""
+        return tuple(feature for feature in self.features if feature.kind is not VectorKind.NUMBER)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Which of the categories are free text."""
+        return tuple(feature.name for feature in self.features if feature.kind is VectorKind.TEXT)
 
     @property
     def number_fields(self) -> tuple[Field, ...]:
@@ -293,7 +348,7 @@ class Pipeline:
 
     @property
     def text_fields(self) -> tuple[Field, ...]:
-        """The fields an accepted event carries as texts, in order: string and category."""
+        """The fields an accepted event carries as texts, in order: string, category and text."""
         return tuple(field for field in self.fields if field.is_text)
 
     @property

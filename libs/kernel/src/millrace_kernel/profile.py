@@ -6,10 +6,10 @@ quantile bins, as is usual for the population stability index (Siddiqi, "Credit 
 
 import json
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -27,9 +27,10 @@ class ColumnProfile:
     """How one column was distributed over the reference rows. Raises ValueError for one that contradicts itself.
 
     A number has `len(edges) + 1` bins; `edges` ascend, and a value equal to an edge belongs to the bin below it.
-    A category has a bin for each of `names` (ascending) and a last one for every other text. `shares` are the bins' shares of
+    A category has a bin for each of `names` (ascending) and a last one for every other text. A free text is profiled as the
+    number of its characters. `shares` are the bins' shares of
     the values that were there, so they sum to 1, or to 0 if every value was missing. `missing` is a share of all `rows`.
-    `mean` and `std` (population) are over the numbers that were there; 0 for a category or a column that was all missing.
+    `mean` and `std` (population) are over the numbers that were there; 0 for a category, a text or a column that was all missing.
     """
 
     name: str
@@ -57,7 +58,7 @@ class ColumnProfile:
 class ReferenceProfile:
     """What a model version saw and how well it did. Raises ValueError for one that contradicts itself.
 
-    `columns` are the vector's: first the numbers, then the categories, each in the vector's order. `prediction` is over the
+    `columns` are the vector's: first the numbers, then categories and free texts, each in the vector's order. `prediction` is over the
     holdout: a number for regression (the value) and binary (the positive class's probability), a category for multiclass.
     `metrics` are the holdout's and hold `primary_metric`. `rows` counts the rows that the model was trained on.
     """
@@ -92,6 +93,8 @@ def bin_of(column: ColumnProfile, value: float | str) -> int | None:
     if isinstance(value, str):
         if not value:
             return None
+        if column.kind is VectorKind.TEXT:
+            return bisect_left(column.edges, len(value))
         at = bisect_left(column.names, value)
         return at if at < len(column.names) and column.names[at] == value else len(column.names)
     return bisect_left(column.edges, value) if math.isfinite(value) else None
@@ -105,9 +108,8 @@ def number_column(name: str, values: Sequence[float], bins: int = 10) -> ColumnP
     """
     there = sorted(float(value) for value in values if math.isfinite(value))
     edges = _edges(there, bins)
-    counts = [0] * (len(edges) + 1)
-    for value in there:
-        counts[bisect_left(edges, value)] += 1
+    below = [0, *(bisect_right(there, edge) for edge in edges), len(there)]
+    counts = [after - before for before, after in pairwise(below)]
     mean, std = _mean_and_std(there)
     return ColumnProfile(
         name=name,
@@ -135,6 +137,12 @@ def category_column(name: str, values: Sequence[str], most: int = 50) -> ColumnP
         rows=len(values),
         names=names,
     )
+
+
+def text_column(name: str, values: Sequence[str], bins: int = 10) -> ColumnProfile:
+    """Profile free texts by how many characters they have, as `number_column` does numbers; "" counts as missing."""
+    lengths = number_column(name, [len(value) or math.nan for value in values], bins)
+    return replace(lengths, kind=VectorKind.TEXT, mean=0.0, std=0.0)
 
 
 def to_json(profile: ReferenceProfile) -> bytes:
@@ -221,7 +229,7 @@ def _missing(there: int, rows: int) -> float:
 
 
 def _problem_of(column: ColumnProfile) -> str | None:
-    bins = len(column.edges if column.kind is VectorKind.NUMBER else column.names) + 1
+    bins = len(column.names if column.kind is VectorKind.CATEGORY else column.edges) + 1
     numbers = (*column.shares, *column.edges, column.missing, column.mean, column.std)
     if not all(math.isfinite(number) for number in numbers):
         return "a number in it is not finite"

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_service.document import document_of
+from millrace_service.reference import SAFELY, reference
 
 RETRY_AFTER_SECONDS = 2
 # A name in a path is looked up in a database: what could be none (a NUL, which PostgreSQL refuses) gets no further
@@ -23,6 +24,7 @@ NamePath = Annotated[
 ]
 
 _MOST_PROBLEMS = 100
+_TRYING = "/docs/try"
 
 
 def create_app(
@@ -34,7 +36,13 @@ def create_app(
     PermanentError answers 422, TransientError 503 with Retry-After. These and every other refusal are
     application/problem+json, and so says the OpenAPI document wherever a route says nothing else.
     """
-    app = FastAPI(title=f"Millrace {name}", description=description, version="1")
+    app = FastAPI(
+        title=f"Millrace {name}",
+        description=description,
+        version="1",
+        docs_url=_TRYING,
+        redoc_url=None,
+    )
 
     @app.get("/health/live", tags=["health"])
     async def live() -> dict[str, bool]:
@@ -51,6 +59,11 @@ def create_app(
     @app.get("/metrics", tags=["health"], include_in_schema=False)
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        page = reference(app.openapi(), trying=_TRYING)
+        return Response(page, media_type="text/html", headers=SAFELY)
 
     _answer_errors(app)
     as_fastapi_has_it = app.openapi

@@ -13,6 +13,7 @@ from millrace_contracts.wire import Encoder, WireTable
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_proto.v1.events_pb2 import EventAccepted
 from millrace_proto.v1.features_pb2 import FeaturesComputed
+from millrace_testkit.memory import MemoryRecord
 
 POISON = "poison"
 BLOCKED = "blocked"
@@ -117,3 +118,21 @@ def seen_record(
 def decode_counted(value: bytes) -> Counted:
     message = FeaturesComputed.FromString(value)
     return Counted(message.event_id, message.entity, int(message.numbers[0]), message.numbers[1])
+
+
+def answers_in(records: Iterable[MemoryRecord]) -> list[Counted]:
+    """All that was written, whether it counts or not."""
+    return [decode_counted(record.value or b"") for record in records]
+
+
+def effective_in(records: Iterable[MemoryRecord]) -> list[Counted]:
+    """What a fencing reader sees: the newest sequence of each source and partition only moves on."""
+    newest: dict[tuple[bytes, int], bytes] = {}
+    seen = []
+    for record in records:
+        headers = dict(record.headers)
+        place = (headers["ce_source"], record.partition)
+        if newest.get(place, b"") < headers["ce_sequence"]:
+            newest[place] = headers["ce_sequence"]
+            seen.append(decode_counted(record.value or b""))
+    return seen

@@ -9,16 +9,14 @@ import contextvars
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 from sqlalchemy import Connection, select
-from typing_extensions import override
 
 from millrace_bus import tables
-from millrace_bus.broker import RebalanceListener, TopicPartition, TopicSpec
+from millrace_bus.broker import TopicPartition, TopicSpec
 from millrace_bus.partition import Partition
 from millrace_bus.retry import Backoff
 from millrace_bus.sql import Database
@@ -31,8 +29,7 @@ from millrace_contracts.message import Cause
 from millrace_kernel.errors import TransientError
 from millrace_kernel.time import SECOND, Duration, Instant
 from millrace_testkit.clock import FixedClock
-from millrace_testkit.faults import Disks, Faults, FaultyDatabase, FaultyNetwork
-from millrace_testkit.memory import MemoryBroker, MemoryConsumer
+from millrace_testkit.faults import Disks, Faults, FaultyDatabase
 from millrace_testkit.protocol_hearts import (
     KINDS,
     METADATA,
@@ -43,11 +40,11 @@ from millrace_testkit.protocol_hearts import (
     Stage,
     accepted,
 )
+from millrace_testkit.protocol_members import MembersBroker, Node, Worker
 from millrace_testkit.schedule import (
     Chances,
     Process,
     ScheduledLoop,
-    current_process,
 )
 
 PARTITIONS = 2
@@ -56,49 +53,6 @@ SETTLE_SECONDS = 60.0
 TICK = Duration(SECOND)
 _PATIENCE_SECONDS = 0.5
 _QUICK = Backoff(0.01, 0.2)
-
-Worker = StreamWorker | SqlWorker
-
-
-@dataclass(eq=False)
-class Node:
-    """A member of a stage's group: a place where a process runs, with a disk that outlives it."""
-
-    stage: Stage
-    number: int
-    folder: Path
-    wanted: bool = False
-    process: Process | None = None
-    worker: Worker | None = None
-    database: Database | None = None
-    main: "asyncio.Task[Any] | None" = None
-
-
-class _Broker(MemoryBroker):
-    """Remembers whose consumers are whose, to let a dead process's sessions time out."""
-
-    def __init__(self, faults: Faults) -> None:
-        super().__init__(network=FaultyNetwork(faults))
-        self.consumers: dict[Process, list[tuple[str, MemoryConsumer]]] = {}
-
-    @override
-    def consumer(
-        self, group: str | None = None, listener: RebalanceListener | None = None
-    ) -> MemoryConsumer:
-        consumer = super().consumer(group, listener)
-        if (process := current_process()) and group:
-            self.consumers.setdefault(process, []).append((group, consumer))
-        return consumer
-
-    def evict(self, process: Process) -> None:
-        for group, consumer in self.consumers.get(process, []):
-            if consumer.member is not None:
-                self.groups[group].evict(consumer.member)
-
-    def notice(self, process: Process) -> None:
-        for group, consumer in self.consumers.get(process, [])[-1:]:
-            if consumer.member is not None:
-                self.groups[group].notice(consumer.member)
 
 
 class World:
@@ -111,7 +65,7 @@ class World:
         self.loop = ScheduledLoop(Chances(seed))
         self.faults = Faults(self.loop, self.kill, rate)
         self.disks = Disks(self.faults)
-        self.broker = _Broker(self.faults)
+        self.broker = MembersBroker(self.faults)
         self.hearts = {stage: Heart(stage) for stage in stages}
         self.nodes = [
             Node(stage, number, folder / f"{stage.name}-{number}")

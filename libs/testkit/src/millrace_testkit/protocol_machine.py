@@ -15,9 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from typing_extensions import override
 
 from millrace_testkit.faults import FAULTS, Order
-from millrace_testkit.protocol import Node, World
+from millrace_testkit.protocol import World
 from millrace_testkit.protocol_checks import ViolationError, check
 from millrace_testkit.protocol_hearts import Stage
+from millrace_testkit.protocol_members import Node
 from millrace_testkit.schedule import Chances
 
 STREAM = (Stage(0, "stream"),)

@@ -65,7 +65,8 @@ class Parts:
         # imported here: Faust is an extra, which the default runtime does without
         from millrace_features.adapters.faust_runtime.application import FaustSettings
         from millrace_features.adapters.faust_runtime.lane import Reader
-        from millrace_features.adapters.faust_runtime.worker import FaustWorker, WorkerSettings
+        from millrace_features.adapters.faust_runtime.session import WorkerSettings
+        from millrace_features.adapters.faust_runtime.worker import FaustWorker
 
         kafka = self.settings.kafka(f"millrace-{NAME}")
         faust = FaustSettings(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from millrace_bus.broker import TopicPartition
@@ -15,6 +16,7 @@ from millrace_bus.topology import ensure_topics
 from millrace_contracts.message import Message, Outgoing
 from millrace_contracts.pipeline_file import pipeline_to_json
 from millrace_ingestion.bootstrap import Parts, assemble
+from millrace_ingestion.entrypoints.http import app
 from millrace_ingestion.entrypoints.worker import components
 from millrace_ingestion.settings import Settings
 from millrace_kernel.pipeline import Pipeline
@@ -112,3 +114,55 @@ async def world(noon: Instant, tmp_path: Path) -> World:
     world = World(noon, tmp_path / "ingestion")
     await ensure_topics(world.broker)
     return world
+
+
+class Client:
+    """Posts as users do."""
+
+    def __init__(self, http: httpx2.AsyncClient, parts: Parts) -> None:
+        self.get = http.get
+        self.parts = parts
+        self._http = http
+
+    async def post_chunks(self, path, chunks):
+        headers = {"content-type": "application/json"}
+        return await self._http.post(path, content=chunks, headers=headers)
+
+    async def post(self, path, body, content_type="application/json", **headers):
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {
+            "content-type": content_type,
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        return await self._http.post(path, content=content, headers=sent)
+
+
+Serving = Callable[..., AbstractAsyncContextManager[Client]]
+
+
+@pytest.fixture
+def serving(world: World) -> Serving:
+    """An instance with these settings, and who posts to it."""
+
+    @asynccontextmanager
+    async def started(**settings: Any) -> AsyncIterator[Client]:
+        async with world.ingesting(**settings) as parts:
+            transport = httpx2.ASGITransport(app=app(parts, parts.raw_topics.ready.is_set))
+            async with httpx2.AsyncClient(transport=transport, base_url="http://ingestion") as http:
+                yield Client(http, parts)
+
+    return started
+
+
+@pytest.fixture
+async def bikes(world: World, pipeline: Callable[..., Pipeline]) -> World:
+    """The world with one pipeline in it."""
+    await world.apply(pipeline())
+    return world
+
+
+@pytest.fixture
+async def client(bikes: World, serving: Serving) -> AsyncIterator[Client]:
+    async with serving() as client:
+        await bikes.has_topic("millrace.raw.bikes")
+        yield client

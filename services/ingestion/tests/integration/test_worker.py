@@ -15,13 +15,6 @@ from millrace_testkit.eventually import eventually
 RAW = "millrace.raw.bikes"
 
 
-@pytest.fixture
-async def bikes(world, pipeline):
-    """The world with one pipeline in it."""
-    await world.apply(pipeline())
-    return world
-
-
 async def test_an_event_is_accepted_and_says_where_it_comes_from(bikes, row):
     async with bikes.ingesting():
         await bikes.has_topic(RAW)

@@ -27,6 +27,7 @@ from millrace_registry.domain.events import (
     ApprovePromotion,
     ChallengerCompared,
     DeploymentFailed,
+    ModelCardMade,
     PausePipeline,
     RejectPromotion,
     RollBack,
@@ -47,6 +48,7 @@ def handlers_with(seals: Seals) -> Mapping[type, SqlHandler]:
     return {
         ApplyPipeline: inject(handlers.on_apply, pipelines=SqlPipelines),
         TrainingCompleted: inject(handlers.on_training_completed, **_BOTH, seals=lambda _: seals),
+        ModelCardMade: inject(handlers.on_card_made, versions=SqlVersions),
         ApprovePromotion: inject(handlers.on_approve, **_BOTH),
         RejectPromotion: inject(handlers.on_reject, **_BOTH),
         RollBack: inject(handlers.on_roll_back, **_BOTH),

@@ -43,7 +43,7 @@ from millrace_testkit.memory import MemoryBroker
 TRAINING_KEY = SigningKey.made()
 NOON = Instant(1_764_000_000_000_000)
 TOPICS = {
-    "training": (training_pb2.TrainingCompleted,),
+    "training": (training_pb2.TrainingCompleted, training_pb2.ModelCardMade),
     "commands": (
         commands_pb2.ApprovePromotion,
         commands_pb2.RejectPromotion,

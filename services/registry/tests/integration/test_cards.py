@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from millrace_artifacts.store import ObjectStore
+from millrace_proto.v1.training_pb2 import ModelCardMade
 from millrace_registry.entrypoints.cards import preferred
 
 CARD = {
@@ -29,12 +30,41 @@ async def carded(applied, completed, tmp_path):
     store = ObjectStore(f"file://{tmp_path / 'objects'}")
     good = store.put("cards/bikes/1.json", json.dumps(CARD).encode())
     bad = store.put("cards/bikes/3.json", b"[]")
-    applied.say(completed(1, card_uri=good.uri, card_sha256=good.sha256))
-    applied.say(completed(2))
-    applied.say(completed(3, card_uri=bad.uri, card_sha256=bad.sha256))
-    applied.say(completed(4, card_uri=f"{store.url}/cards/bikes/4.json", card_sha256="ab" * 32))
+    for number in (1, 2, 3, 4):
+        applied.say(completed(number))
+    applied.say(made(1, good.uri, good.sha256))
+    applied.say(made(3, bad.uri, bad.sha256))
+    applied.say(made(4, f"{store.url}/cards/bikes/4.json", "ab" * 32))
     await applied.settled()
     return applied
+
+
+def made(number: int, uri: str, sha256: str) -> ModelCardMade:
+    return ModelCardMade(
+        pipeline="bikes",
+        run_id=f"run-{number}",
+        run_number=number,
+        card_uri=uri,
+        card_sha256=sha256,
+    )
+
+
+async def test_a_card_of_a_run_that_led_to_no_version_is_a_dead_letter(applied):
+    applied.say(made(7, "file:///cards/7.json", "ab" * 32))
+    await applied.settled()
+
+    [letter] = applied.dead("millrace.training")
+    assert b"run 7 led to no model version" in b" ".join(letter.values())
+
+
+async def test_a_card_told_twice_is_kept_once_and_a_later_one_takes_its_place(carded, tmp_path):
+    store = ObjectStore(f"file://{tmp_path / 'objects'}")
+    better = store.put("cards/bikes/2.json", json.dumps(CARD | {"markdown": "# Other"}).encode())
+    carded.say(made(1, better.uri, better.sha256))
+    await carded.settled()
+
+    answer = await carded.client.get(PATH.format(1))
+    assert answer.text == "# Other"
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from millrace_kernel.evidence import Evidence, ModelSchema, NaiveBaseline, SliceMetrics
 from millrace_kernel.pipeline import Fairness, Gate
-from millrace_registry.domain.evidence import Baseline, Evidence, Schema, Slice
 from millrace_registry.domain.gates import judge
 
 BY_REGION = Gate("mae", max=60, by="region", rows=50)
@@ -22,12 +22,12 @@ def verdict(file, training):
 
 
 def part(value, rows=100, by="region", **metrics):
-    return Slice(by, value, rows, metrics)
+    return SliceMetrics(by, value, rows, metrics)
 
 
 def group(value, share, rows=100, positives=60.0, true=None):
     metrics = {"positive_share": share, "positives": positives}
-    return Slice(
+    return SliceMetrics(
         "sex", value, rows, metrics | ({} if true is None else {"true_positive_share": true})
     )
 
@@ -135,7 +135,7 @@ BETTER = Gate("mae", better_than="baseline", confidence=0.9)
     [(60.0, 0.95, True), (60.0, 0.89, False), (50.0, 0.95, False), (40.0, 0.95, False)],
 )
 def test_a_model_must_beat_who_knows_nothing(verdict, theirs, probability, passes):
-    told = verdict(BETTER, Evidence(baseline=Baseline("mean", {"mae": theirs}, probability)))
+    told = verdict(BETTER, Evidence(baseline=NaiveBaseline("mean", {"mae": theirs}, probability)))
 
     assert told.passed is passes
     assert told.gate == "mae better than baseline (0.9)"
@@ -144,7 +144,7 @@ def test_a_model_must_beat_who_knows_nothing(verdict, theirs, probability, passe
 
 def test_a_baseline_that_was_not_measured_is_not_beaten(verdict):
     assert not verdict(BETTER, Evidence()).passed
-    assert not verdict(BETTER, Evidence(baseline=Baseline("mean", {}, 1.0))).passed
+    assert not verdict(BETTER, Evidence(baseline=NaiveBaseline("mean", {}, 1.0))).passed
 
 
 def test_a_leak_is_told_with_the_columns_to_look_at(verdict):
@@ -157,7 +157,7 @@ def test_a_leak_is_told_with_the_columns_to_look_at(verdict):
 
 
 SCHEMA = Gate("schema")
-FITS = Schema(("temp",), (), "regression", ())
+FITS = ModelSchema(("temp",), (), "regression", ())
 
 
 @pytest.mark.parametrize(

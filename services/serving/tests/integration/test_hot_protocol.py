@@ -274,13 +274,13 @@ async def test_an_idle_connection_is_closed_when_the_server_stops_or_nothing_is_
 async def test_a_connection_on_which_nothing_is_asked_closes_at_once_when_the_server_stops() -> (
     None
 ):
-    async with serving() as server:
+    async with serving(timeout_keep_alive=3_600) as server:  # else that would close it soon
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(request())
         await reader.readuntil(b"}")
         for connection in server.state.connections:
             connection.shutdown()
-        assert await reader.read() == b""
+        assert await asyncio.wait_for(reader.read(), timeout=20) == b""
         writer.close()
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import pytest
 
 from millrace_bus.broker import TopicPartition
+from millrace_bus.fence import REPLAY_FOR
 from millrace_bus.topology import ensure_topics
+from millrace_contracts.message import Outgoing
 from millrace_kernel.errors import TransientError
 from millrace_kernel.time import DAY, HOUR, Instant
 from millrace_proto.v1.features_pb2 import FeaturesComputed
@@ -158,6 +160,35 @@ async def test_a_sweep_takes_away_all_that_is_over_however_many(
         await eventually(lambda: store.is_current)
         clock.at += 2 * HOUR
         assert store.sweep() == 10
+
+
+async def test_what_was_too_old_when_it_was_read_is_not_kept(bed, make_store, clock):
+    store = make_store(keep=HOUR)
+    await say(bed, "s1", 1)
+    clock.at = bed.broker.records("millrace.features")[0].timestamp * 1_000 + 2 * HOUR
+    async with running(store):
+        await eventually(lambda: store.is_current)
+        assert store.sweep() == 0
+
+
+async def test_a_message_for_one_reader_alone_and_one_without_a_value_say_nothing(bed, make_store):
+    """A replayed dead letter is some other service's; a tombstone is nobody's vector."""
+    await say(bed, "s1", 1)
+    await say(bed, "s1", 2, minute=1)
+    place = TopicPartition("millrace.features", 0)
+    replayed = bed.broker.records("millrace.features")[1]
+    bed.broker.logs[place].pop()
+    headers = [*replayed.headers, (REPLAY_FOR, b"monitoring")]
+    without = Outgoing(place.topic, replayed.key, None, list(replayed.headers))
+    again = Outgoing(place.topic, replayed.key, replayed.value, headers)
+    await bed.broker.producer().send(place.topic, place.partition, [again, without])
+    await say(bed, "s2", 9)
+    store = make_store()
+    async with running(store):
+        await eventually(lambda: number_of(store, "s2") == 9.0)
+
+        assert number_of(store, "s1") == 1.0
+        assert store.newest("", "") is None  # as an empty message would be read
 
 
 async def test_what_does_not_decode_is_passed_over_and_a_broker_that_is_away_waited_for(

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from millrace_kernel.ids import EntityId, EventId, ModelVersionNumber
 from millrace_kernel.time import LATEST, Instant, rfc3339
+from millrace_serving.adapters.entries import Made, Recorder
 from millrace_serving.adapters.row_log import HeaderWriter, LoggedRow, RowForm
-from millrace_serving.adapters.wire import encode_prediction_made
+from millrace_serving.adapters.wire import WIRE, encode_prediction_made
 from millrace_serving.domain.answers import Answer
 from millrace_serving.domain.events import FeaturesComputed, PredictionMade, Role
 from millrace_testkit.fuzzing import effort
@@ -32,14 +33,25 @@ def test_a_prediction_is_written_as_protobuf_writes_it(a_champion):
         epoch=st.integers(0, 2**64 - 1),
         event_id=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200),
         at=st.integers(1, LATEST),
-        value=st.none() | numbers,
+        value=st.none() | st.sampled_from([0.0, -0.0]) | numbers,
         class_label=texts,
         probabilities=st.lists(numbers, max_size=20),
         row=st.lists(numbers, max_size=300),
+        number=st.integers(0, 10**15),
         categories=st.lists(texts | st.just("x" * 1_000), max_size=4),
     )
     def holds(
-        names, versions, epoch, event_id, at, value, class_label, probabilities, row, categories
+        names,
+        versions,
+        epoch,
+        event_id,
+        at,
+        value,
+        class_label,
+        probabilities,
+        row,
+        number,
+        categories,
     ):
         champion = replace(
             a_champion,
@@ -61,6 +73,14 @@ def test_a_prediction_is_written_as_protobuf_writes_it(a_champion):
 
         assert form.value(logged, event_id.encode()) == encode_prediction_made(made)
         assert form.ids.of(event_id.encode()) == made.id
+        recorder = Recorder("millrace/test", WIRE)
+        by_hand, by_bus = (recorder.record(entry, number) for entry in (logged, Made(made, 1)))
+        assert (by_hand.topic, by_hand.key, by_hand.value) == (
+            by_bus.topic,
+            by_bus.key,
+            by_bus.value,
+        )
+        assert by_hand.headers == by_bus.headers
 
     holds()
 

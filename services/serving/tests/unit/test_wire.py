@@ -20,7 +20,7 @@ _vectors = st.builds(
 )
 _values = st.sampled_from([None, 0.0, -0.0, 2.5])
 _spreads = st.sampled_from([(), (0.5, 4.5), (1.0, 2.0, 4.0)])
-_answers = st.builds(Answer, _values, _texts, _numbers, _spreads, _spreads)
+_answers = st.builds(Answer, _values, _texts, _numbers, _spreads, _spreads, _texts)
 _seconds = st.sampled_from([0.0, 1e-5])
 
 
@@ -47,5 +47,6 @@ def test_a_prediction_has_the_bytes_of_the_library(made: PredictionMade):
         seconds=made.seconds,
         quantiles=answer.quantiles,
         interval=answer.interval,
+        text=answer.text,
     )
     assert encode_prediction_made(made) == proto.SerializeToString()

@@ -1,34 +1,18 @@
 """`python -m millrace_training`."""
 
-import asyncio
+from millrace_service.fork_server import start_fork_server
 
-from millrace_bus.kafka import KafkaBroker
-from millrace_service.process import Service, chance, run
-from millrace_training.bootstrap import NAME, training
-from millrace_training.entrypoints.http import create
-from millrace_training.entrypoints.worker import components
-from millrace_training.settings import Settings
+_PRELOADED = ("millrace_training.adapters.children", "millrace_training.adapters.fitting.preload")
 
 
 def main() -> None:
-    settings = Settings()
+    """The model libraries take seconds to import, the service's own as well: the two go on side by side, because after a
+    crash a run waits for both."""
+    start_fork_server(*_PRELOADED)
 
-    async def build() -> Service:
-        broker = KafkaBroker(settings.kafka(f"millrace-{NAME}"))
-        made = await asyncio.to_thread(training, settings, broker, chance=chance)
-        parts = components(made)
-        return Service(
-            name=NAME,
-            port=settings.training_port,
-            settings=settings,
-            broker=made.broker,
-            app=create(made, lambda: all(part.ready.is_set() for part in parts)),
-            components=parts,
-            tracing=made.tracing,
-            closing=[made.database.close],
-        )
+    from millrace_training.entrypoints.service import serve
 
-    run(settings, NAME, build)
+    serve()
 
 
 if __name__ == "__main__":

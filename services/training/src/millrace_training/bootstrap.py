@@ -20,19 +20,23 @@ from millrace_telemetry.exporting import tracing
 from millrace_telemetry.metrics import BusMetrics
 from millrace_telemetry.tracing import Tracing
 from millrace_training.adapters import migrations
-from millrace_training.adapters.carding import CardMaker
+from millrace_training.adapters.carding import CardMaker, CardRoom, SqlDueCards
 from millrace_training.adapters.cards.job import Card, CardJob
 from millrace_training.adapters.cards.make import make_card
 from millrace_training.adapters.children import Children, Limits
+from millrace_training.adapters.clustering import Clusters, ClusterSettings
 from millrace_training.adapters.datasets import DatasetTaker
+from millrace_training.adapters.fitting.cluster.plan import Scheduler
 from millrace_training.adapters.fitting.fit import fit_candidates
 from millrace_training.adapters.fitting.job import FitJob, FitResult, TrialResult
+from millrace_training.adapters.fitting.options import Commands
+from millrace_training.adapters.gathering import Gathered, GatherJob, gather
 from millrace_training.adapters.keeper import AFTER_ROWS, Keeper
 from millrace_training.adapters.lake import DeltaLake
 from millrace_training.adapters.overview import SqlOverview
 from millrace_training.adapters.reproducing import Reproducer, Reproduction
 from millrace_training.adapters.request_traces import RequestTraces
-from millrace_training.adapters.runner import Runner, RunnerSettings, Workshop
+from millrace_training.adapters.runner import Accept, Runner, RunnerSettings, Workshop
 from millrace_training.adapters.runs import SqlRuns
 from millrace_training.adapters.settling import Settler
 from millrace_training.adapters.sql import SqlBooks
@@ -41,6 +45,7 @@ from millrace_training.adapters.wire import WIRE
 from millrace_training.application import handlers
 from millrace_training.application.ports import Overview
 from millrace_training.domain import events
+from millrace_training.domain.costs import Prices
 from millrace_training.settings import Settings
 
 NAME = "training"
@@ -67,6 +72,15 @@ def card_children() -> Children[CardJob, Card]:
     return Children(make_card, Card, preload=(_PRELOAD,), what="the card")
 
 
+def gather_children() -> Children[GatherJob, Gathered]:
+    """Children that have a cluster take datasets."""
+    return Children(gather, Gathered, preload=(_PRELOAD,), what="taking the dataset")
+
+
+def lake_url(store: ObjectStore) -> str:
+    return f"{store.url}/lake"
+
+
 @dataclass(frozen=True, slots=True)
 class Training:
     """What the entrypoints stand on. The schema is up to date."""
@@ -86,7 +100,10 @@ class Training:
     def components(
         self, bus: SqlSettings | None = None, *, lake_after_rows: int = AFTER_ROWS
     ) -> list[Component]:
-        """The worker, which decides; the runner, which learns; the keeper of the lake. Commits wake the latter two."""
+        """The worker, which decides; the runner, which learns; the keeper of the lake; the maker of model cards.
+
+        Commits wake the runner and the keeper, the end of a run the maker of cards.
+        """
         tally, traces = Tally(), RequestTraces(self.tracing)
         settler = Settler(self.database, self.lake)
         keeper = Keeper(settler, tally, chance=self.chance, after_rows=lake_after_rows)
@@ -99,7 +116,7 @@ class Training:
             NAME,
             TOPICS,
             wire=WIRE,
-            handlers=_handlers(tally),
+            handlers=_handlers(tally, self.settings.prices),
             database=self.database,
             broker=self.broker,
             chance=self.chance,
@@ -108,17 +125,20 @@ class Training:
             metrics=self.metrics,
             committed=committed,
         )
+        shop = Workshop(
+            runs=SqlRuns(self.database),
+            settler=settler,
+            taker=DatasetTaker(self.lake, self.vault.store),
+            vault=self.vault,
+            key=self.key,
+            children=self.children,
+            clusters=self._clusters(),
+            cards=self.settings.training_cards,
+        )
+        cards = self._card_maker(worker.accept, shop, traces)
         runner = Runner(
             worker.accept,
-            Workshop(
-                runs=SqlRuns(self.database),
-                settler=settler,
-                taker=DatasetTaker(self.lake, self.vault.store),
-                vault=self.vault,
-                key=self.key,
-                children=self.children,
-                cards=self._cards(),
-            ),
+            shop,
             RunnerSettings(
                 parallel_runs=self.settings.training_parallel_runs,
                 threads=self.settings.training_threads,
@@ -126,27 +146,54 @@ class Training:
                 cpu_seconds=self.settings.training_cpu_seconds,
                 memory_bytes=self.settings.training_memory_mb << 20,
                 estimator_modules=self.settings.estimator_modules,
+                commands=_commands(self.settings),
+                encoders=self.settings.encoders,
             ),
             chance=self.chance,
             traces=traces,
+            ended=cards.wake,
         )
-        return [worker, runner, keeper]
+        return [worker, runner, keeper, cards]
 
-    def _cards(self) -> CardMaker | None:
+    def _clusters(self) -> Clusters:
         settings = self.settings
-        if not settings.training_cards:
-            return None
+        limits = Limits(
+            settings.training_fit_seconds,
+            settings.training_cpu_seconds,
+            settings.training_memory_mb << 20,
+        )
+        store = self.vault.store
+        return Clusters(
+            _cluster_settings(settings),
+            gather_children(),
+            self.lake,
+            lake_url(store),
+            store,
+            limits,
+        )
+
+    def _card_maker(self, accept: Accept, shop: Workshop, traces: RequestTraces) -> CardMaker:
+        """Also where runs get no cards any more: some may still wait for theirs."""
+        settings = self.settings
         limits = Limits(
             settings.training_card_seconds,
             settings.training_cpu_seconds,
             settings.training_memory_mb << 20,
         )
-        return CardMaker(card_children(), self.vault.store, limits)
+        room = CardRoom(
+            due=SqlDueCards(self.database),
+            runs=shop.runs,
+            taker=shop.taker,
+            store=self.vault.store,
+            children=card_children(),
+            limits=limits,
+        )
+        return CardMaker(accept, room, chance=self.chance, tracing=traces)
 
 
-def _handlers(tally: Tally) -> dict[type, SqlHandler]:
+def _handlers(tally: Tally, prices: Prices) -> dict[type, SqlHandler]:
     def books(connection: Connection) -> SqlBooks:
-        return SqlBooks(connection, tally)
+        return SqlBooks(connection, tally, prices)
 
     alone = {"books": books}
     caused = {"books": books, "origin": CurrentCause}
@@ -168,7 +215,32 @@ def _handlers(tally: Tally) -> dict[type, SqlHandler]:
         events.RunFinished: inject(handlers.on_run_finished, **alone),
         events.RunFailed: inject(handlers.on_run_failed, **alone),
         events.RunSkipped: inject(handlers.on_run_skipped, **caused),
+        events.CardMade: inject(handlers.on_card_made, **alone),
+        events.CardFailed: inject(handlers.on_card_failed, **alone),
     }
+
+
+def _commands(settings: Settings) -> Commands:
+    return Commands(settings.training_commands, settings.training_command_seconds)
+
+
+def _cluster_settings(settings: Settings) -> ClusterSettings:
+    files = (
+        settings.training_cluster_ca_file,
+        settings.training_cluster_certificate_file,
+        settings.training_cluster_key_file,
+    )
+    paths = [str(each) if each else None for each in files]
+    allowed: dict[str, Scheduler] = {}
+    for name, address in settings.training_clusters.items():
+        allowed[name] = allowed[address] = Scheduler(name, address, *paths)
+    return ClusterSettings(
+        allowed=allowed,
+        workers=settings.training_cluster_workers,
+        wait_seconds=settings.training_cluster_wait_seconds,
+        part_rows=settings.training_cluster_part_rows,
+        sample_rows=settings.training_cluster_sample_rows,
+    )
 
 
 def _keys(settings: Settings) -> tuple[SigningKey, TrustedKeys]:
@@ -190,11 +262,10 @@ def reproduction(settings: Settings, pipeline: PipelineName, run_id: RunId) -> R
     database = Database(settings.database, pool_size=_OWN_CONNECTIONS)
     store = ObjectStore(settings.objects)
     vault = Vault(store, TrustedKeys(settings.trusted_keys))
-    taker = DatasetTaker(DeltaLake(f"{store.url}/lake"), store)
+    taker = DatasetTaker(DeltaLake(lake_url(store)), store)
     try:
-        return Reproducer(SqlRuns(database), taker, vault, settings.estimator_modules).reproduce(
-            pipeline, run_id
-        )
+        allowed = settings.estimator_modules, _commands(settings), _cluster_settings(settings)
+        return Reproducer(SqlRuns(database), taker, vault, *allowed).reproduce(pipeline, run_id)
     finally:
         database.close()
 
@@ -219,7 +290,7 @@ def training(
         database=database,
         vault=Vault(store, trusted),
         key=key,
-        lake=DeltaLake(f"{store.url}/lake"),
+        lake=DeltaLake(lake_url(store)),
         overview=SqlOverview(database, settings.prices),
         tracing=tracing(
             NAME,

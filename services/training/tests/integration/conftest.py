@@ -171,13 +171,6 @@ def hour(number: int) -> Instant:
     return Instant(BEGINNING + number * HOUR)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.db)])
-def database_url(request, tmp_path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'training.db'}"
-    return request.getfixturevalue("postgres_database")
-
-
 @pytest.fixture(scope="session")
 def children():
     """One fork server for all: it loads the model libraries once."""

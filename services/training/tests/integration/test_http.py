@@ -63,7 +63,7 @@ async def test_the_newest_come_first_and_as_many_as_asked_for(neighbours, parts,
     assert (decision["cause_id"], decision["reason"]) == (last, "paused")
 
 
-@pytest.mark.parametrize("what", ["status", "runs", "datasets", "decisions"])
+@pytest.mark.parametrize("what", ["status", "runs", "datasets", "decisions", "costs"])
 def test_an_unknown_pipeline_is_not_found_and_the_known_ones_are_named(client, what):
     answer = client.get(f"/v1/pipelines/biks/{what}")
 

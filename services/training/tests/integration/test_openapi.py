@@ -28,14 +28,17 @@ async def test_every_operation_answers_as_its_document_says(trained):
         create(trained, lambda: True), Known(names={"pipeline": ["bikes"], "number": ["1"]})
     )
 
-    assert "GET /v1/pipelines/{pipeline}/decisions" in operations
+    assert {
+        "GET /v1/pipelines/{pipeline}/decisions",
+        "GET /v1/pipelines/{pipeline}/costs",
+    } <= set(operations)
 
 
 async def test_what_no_client_would_send_is_refused_and_the_service_goes_on(trained):
     rude = [
         *(
             request
-            for what in ("status", "runs", "datasets", "decisions")
+            for what in ("status", "runs", "runs/1", "datasets", "decisions", "costs")
             for request in to_every_path(f"/v1/pipelines/{{name}}/{what}")
         ),
         *to_every_path("/v1/pipelines/bikes/runs?limit={name}"),

@@ -1,28 +1,23 @@
 """`millrace reproduce` on a model that the service has trained: real lake, store and database, and a process of its own."""
 
 import json
-import sqlite3
 import sys
 import threading
-from contextlib import closing
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from millrace.cli import main
+from millrace_bus.sql import Database
 from millrace_testkit.eventually import eventually, running
 from millrace_training.entrypoints.http import create
 
 pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture
-def database_url(tmp_path) -> str:
-    return f"sqlite:///{tmp_path / 'training.db'}"
 
 
 @dataclass
@@ -30,18 +25,19 @@ class Registered:
     """What the registry says of version 1, and the rest of the world as the command finds it."""
 
     model: dict
-    folder: Path
+    database: Database
 
     def change_record(self, change) -> None:
-        with closing(sqlite3.connect(self.folder / "training.db")) as connection, connection:
-            [text] = connection.execute("SELECT record_json FROM runs").fetchone()
-            record = json.loads(text)
+        with self.database.transaction() as connection:
+            record = json.loads(connection.execute(text("SELECT record_json FROM runs")).scalar())
             change(record)
-            connection.execute("UPDATE runs SET record_json = ?", (json.dumps(record),))
+            connection.execute(
+                text("UPDATE runs SET record_json = :record"), {"record": json.dumps(record)}
+            )
 
 
 @pytest.fixture
-async def registered(neighbours, service, quick, tmp_path, settings, monkeypatch):
+async def registered(neighbours, service, quick, settings, monkeypatch):
     async with running(*service.components(quick)):
         await neighbours.apply()
         await neighbours.rows(0, 60)
@@ -54,7 +50,7 @@ async def registered(neighbours, service, quick, tmp_path, settings, monkeypatch
         "dataset_uri": completed.dataset_uri,
         "record": json.loads(completed.record_json),
     }
-    made = Registered(model, tmp_path)
+    made = Registered(model, service.database)
 
     class Registry(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -110,6 +106,7 @@ async def test_a_version_is_made_again_and_what_differs_is_named(registered, ser
     assert "was not reproduced" in said.err
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_what_cannot_be_tried_says_why(registered, capsys):
     registered.model["model"] = {"run_id": "unheard-of"}
     assert main(["reproduce", "bikes", "1"]) == 1

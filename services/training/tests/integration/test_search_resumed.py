@@ -1,15 +1,14 @@
 """A search survives `kill -9` of the service: what was tried is not tried again, and is told exactly once."""
 
 import asyncio
-import contextlib
 import signal
-import sqlite3
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from millrace_bus.sql import Database
 from millrace_bus.topology import ensure_topics
 from millrace_proto.v1 import training_pb2
 from millrace_testkit.eventually import eventually, running
@@ -57,13 +56,8 @@ if __name__ == "__main__":
 '''
 
 
-@pytest.fixture
-def database_url(tmp_path) -> str:
-    return f"sqlite:///{tmp_path / 'training.db'}"
-
-
 async def test_a_search_that_was_killed_goes_on_and_repeats_nothing(
-    neighbours, settings, children, quick, file, tmp_path, monkeypatch
+    neighbours, settings, children, quick, file, database, tmp_path, monkeypatch
 ):
     await begin(neighbours, settings, quick, file, monkeypatch)
     environment = {
@@ -77,12 +71,12 @@ async def test_a_search_that_was_killed_goes_on_and_repeats_nothing(
         process = await asyncio.create_subprocess_exec(
             sys.executable, str(script), env=environment, stdout=output
         )
-        await eventually(lambda: len(trials(tmp_path)) >= 3, within=400, what="3 trials")
+        await eventually(lambda: len(trials(database)) >= 3, within=400, what="3 trials")
         process.send_signal(signal.SIGKILL)
         await process.wait()
-    before = trials(tmp_path)
+    before = trials(database)
     assert 3 <= len(before) < TRIALS
-    assert states(tmp_path) == ["started"]
+    assert states(database) == ["started"]
 
     broker = MemoryBroker()
     await ensure_topics(broker)
@@ -97,7 +91,7 @@ async def test_a_search_that_was_killed_goes_on_and_repeats_nothing(
     finally:
         service.database.close()
 
-    after = trials(tmp_path)
+    after = trials(database)
     assert [number for number, _ in after] == list(range(1, TRIALS + 1))
     assert after[: len(before)] == before
     assert tried == list(range(len(before) + 1, TRIALS + 1))
@@ -148,17 +142,17 @@ class Overheard:
         return await self._children.run(job, limits, counted)
 
 
-def trials(folder: Path) -> list[tuple[int, str]]:
-    return rows(folder, "SELECT number, kept FROM trials ORDER BY number")
+def trials(database: Database) -> list[tuple[int, str]]:
+    return rows(database, "SELECT number, kept FROM trials ORDER BY number")
 
 
-def states(folder: Path) -> list[str]:
-    return [state for (state,) in rows(folder, "SELECT state FROM runs")]
+def states(database: Database) -> list[str]:
+    return [state for (state,) in rows(database, "SELECT state FROM runs")]
 
 
-def rows(folder: Path, query: str) -> list[tuple]:
-    with contextlib.closing(sqlite3.connect(folder / "training.db", timeout=30)) as connection:
-        return connection.execute(query).fetchall()
+def rows(database: Database, query: str) -> list[tuple]:
+    with database.reading() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
 
 
 def in_lines(text: str) -> set[tuple[int, str]]:

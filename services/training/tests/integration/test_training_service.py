@@ -78,10 +78,11 @@ async def test_a_run_goes_on_with_the_trace_that_its_request_started(neighbours,
     async with running(*parts()):
         await neighbours.apply()
         await neighbours.rows(0, 60)  # none of them sampled
-        await neighbours.hears("TrainingCompleted")
+        await neighbours.hears("ModelCardMade")
 
     traces = {name: headers["traceparent"].split("-")[1] for name, _, headers in neighbours.said()}
-    assert traces.keys() == {"RetrainRequested", "TrainingStarted", "TrainingCompleted"}
+    told = {"RetrainRequested", "TrainingStarted", "TrainingCompleted", "ModelCardMade"}
+    assert traces.keys() == told
     assert len(set(traces.values())) == 1
 
 

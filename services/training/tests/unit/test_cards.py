@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from millrace_kernel.pipeline import LabelKind
-from millrace_training.adapters.cards.content import Bars, Plot, Table, Text
+from millrace_training.adapters.cards.content import Bars, Plot, Table, Text, content_of
 from millrace_training.adapters.cards.job import About, Card, CardJob, Curve
 from millrace_training.adapters.cards.make import make_card
 from millrace_training.adapters.cards.writing import html, markdown
@@ -195,6 +195,49 @@ def test_what_users_wrote_means_nothing_to_markdown(card_job):
     assert "<script>" not in written
     assert r"rain\|snow" in written
     assert "missing" in written
+
+
+LONG = "the_mean_of_the_temperature_over_the_last_day_at_the_station"
+
+
+def test_a_long_name_keeps_both_ends_and_is_there_in_full():
+    page = html("t", [Bars("b", {LONG: 1.0}, {}), Plot(Curve("c", ("x", LONG), (0.0, 1.0)), "p")])
+
+    shown = re.findall(r"</title>([^<]+)</text>", page)
+    assert len(shown) == 2
+    for short in shown:
+        first, last = short.split("…")
+        assert LONG.startswith(first)
+        assert LONG.endswith(last)
+        assert len(short) <= 30
+    assert page.count(f"<title>{LONG}</title>") == 2
+
+
+def test_columns_of_numbers_stand_right_and_words_do_not():
+    rows = [("name", "value", "rows"), ("a", "-", "1,200"), ("7", "1.5e-05", "3")]
+    page = html("t", [Table(rows), Table([("", ""), ("Run", "7")])])
+
+    assert page.count('<th class="number">') == 2
+    assert '<td class="number">1.5e-05</td>' in page
+    assert "<td>7</td>" in page
+    assert page.count("<th") == 3, "a table without titles has no row of them"
+
+
+def test_a_curve_that_is_flat_stands_in_the_middle_with_one_number():
+    page = html("t", [Plot(Curve("c", (1.0, 2.0, 3.0), (0.25, 0.25, 0.25)), "p")])
+
+    heights = set(re.findall(r'cy="([\d.]+)"', page))
+    assert heights == {"92.0"}
+    assert page.count(">0.25</text>") == 1
+
+
+def test_of_many_columns_the_card_says_how_many_it_shows(card_job):
+    job = card_job()
+    facts = make_card(job).facts
+    many = replace(facts, features=facts.features[:1] * 25)
+
+    assert "Of 25 columns the 20 that count most." in markdown(content_of(job, many))
+    assert "that count most" not in markdown(content_of(job, facts))
 
 
 HOSTILE = "a|b *c* [d](http://e) <f>\n# g"

@@ -4,8 +4,6 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from millrace_artifacts.artifact import Native, NativeFormat, Runtime, read_artifact
@@ -19,32 +17,10 @@ from millrace_training.adapters.fitting.online_models import DEFAULTS, fit, read
 from millrace_training.adapters.fitting.task import Task
 
 
-def dataset(path, first, last, slope):
-    """y = slope * x, from second `first` to before second `last`."""
-    generator = np.random.default_rng(first)
-    numbers = generator.normal(size=(last - first, 2))
-    table = pa.table(
-        {
-            "event_id": [f"{number:06d}" for number in range(first, last)],
-            "event_time_us": np.arange(first, last, dtype=np.int64) * 1_000_000,
-            "numbers": numbers.tolist(),
-            "categories": pa.array([[]] * (last - first), pa.list_(pa.string())),
-            "label": slope * numbers[:, 0],
-        }
-    )
-    pq.write_table(table, path)
-    return path
-
-
 def job(path, **changes):
     candidates = ("online_linear",)
     made = FitJob("mill", 1, LabelKind.REGRESSION, ("x", "z"), (), candidates, path, 400, 50)
     return replace(made, **changes)
-
-
-@pytest.fixture
-def changed(tmp_path):
-    return dataset(tmp_path / "rows.parquet", 500, 800, slope=-10.0)
 
 
 def a_task(rows=200, first=0):
@@ -56,9 +32,8 @@ def a_task(rows=200, first=0):
 
 
 @pytest.fixture(scope="module")
-def champion(tmp_path_factory):
-    path = dataset(tmp_path_factory.mktemp("base") / "rows.parquet", 0, 500, slope=10.0)
-    return fit_candidates(job(path)).artifact
+def champion(learnt):
+    return fit_candidates(job(learnt)).artifact
 
 
 def test_an_update_goes_on_from_the_champion_and_follows_a_change(champion, changed):
@@ -77,7 +52,7 @@ def test_an_update_goes_on_from_the_champion_and_follows_a_change(champion, chan
     assert fit_candidates(asked).artifact == result.artifact
 
 
-def test_updates_stand_on_each_other(champion, changed, tmp_path):
+def test_updates_stand_on_each_other(dataset, champion, changed, tmp_path):
     first = fit_candidates(job(changed, champion=champion, update=True))
     later = dataset(tmp_path / "later.parquet", 700, 1000, slope=-10.0)
     second = fit_candidates(job(later, champion=first.artifact, update=True))

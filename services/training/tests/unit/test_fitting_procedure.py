@@ -1,6 +1,8 @@
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import cache
+from itertools import count
 
 import numpy as np
 import pyarrow as pa
@@ -36,8 +38,10 @@ def truth(kind, temp, hum, weather, random):
             return np.array(["few", "some", "many"])[np.digitize(hired, [-4.0, 4.0])]
 
 
-@pytest.fixture
-def a_job(tmp_path):
+@pytest.fixture(scope="module")
+def a_job(tmp_path_factory):
+    folder, numbers_of_files = tmp_path_factory.mktemp("procedure"), count()
+
     def build(kind=LabelKind.REGRESSION, rows=400, shuffled=False, labels=None, **changes):
         random = np.random.default_rng(11)
         temp, hum = random.normal(size=rows), random.normal(size=rows)
@@ -54,12 +58,24 @@ def a_job(tmp_path):
             "categories": pa.array([[weather[place], tickets[place]] for place in order]),
             "label": pa.array(np.asarray(label)[order].tolist()),
         }
-        path = tmp_path / f"{kind}-{shuffled}.parquet"
+        path = folder / f"{next(numbers_of_files)}.parquet"
         pq.write_table(pa.table(table), path)
         fields = {"candidates": ("xgboost",), "train_on_last": 300, "holdout_last": 60} | changes
         return FitJob("bikes", 3, kind, NUMBERS, CATEGORIES, dataset=path, **fields)
 
     return build
+
+
+@pytest.fixture(scope="module")
+def fitted(a_job):
+    """The job of one kind of model, and what came of it: made once, looked at by several tests."""
+
+    @cache
+    def made(kind, algorithm):
+        job = a_job(kind, candidates=(algorithm,))
+        return job, fit_candidates(job)
+
+    return made
 
 
 ALL = [
@@ -86,9 +102,9 @@ ALL = [
 
 @pytest.mark.parametrize(("kind", "algorithm"), ALL)
 def test_every_kind_of_model_beats_knowing_nothing_and_answers_from_its_artifact(
-    a_job, kind, algorithm
+    fitted, kind, algorithm
 ):
-    result = fit_candidates(a_job(kind, candidates=(algorithm,)))
+    _, result = fitted(kind, algorithm)
     primary = profile_from_json(result.reference_profile).primary_metric
     assert result.metrics[primary] < 0.7 * result.baseline_metrics[primary]
     artifact = read_artifact(result.artifact)
@@ -106,8 +122,8 @@ def test_every_kind_of_model_beats_knowing_nothing_and_answers_from_its_artifact
     "algorithm",
     ["xgboost", "linear", "random_forest", "hist_gradient_boosting", "k_nearest", "online_linear"],
 )
-def test_the_same_job_gives_the_same_bytes_whatever_the_order_of_the_file(a_job, algorithm):
-    one = fit_candidates(a_job(candidates=(algorithm,)))
+def test_the_same_job_gives_the_same_bytes_whatever_the_order_of_the_file(a_job, fitted, algorithm):
+    _, one = fitted(LabelKind.REGRESSION, algorithm)
     other = fit_candidates(a_job(candidates=(algorithm,), shuffled=True))
     assert one.artifact == other.artifact
     assert one.reference_profile == other.reference_profile
@@ -193,8 +209,8 @@ def test_a_champion_that_learnt_part_of_the_holdout_is_reported(a_job):
 
 
 @pytest.mark.parametrize(("kind", "algorithm"), ALL)
-def test_a_fit_says_how_fast_each_form_is_where_there_is_a_choice(a_job, kind, algorithm):
-    result = fit_candidates(a_job(kind, candidates=(algorithm,)))
+def test_a_fit_says_how_fast_each_form_is_where_there_is_a_choice(fitted, kind, algorithm):
+    _, result = fitted(kind, algorithm)
     artifact, speed = read_artifact(result.artifact), result.speed
     if algorithm != "xgboost":
         assert speed is None
@@ -231,9 +247,9 @@ def test_what_a_clock_decided_once_is_not_asked_again(a_job, monkeypatch):
 
 
 @pytest.mark.parametrize(("kind", "algorithm"), ALL)
-def test_the_examples_are_many_and_of_the_edges_and_every_one_is_checked(a_job, kind, algorithm):
-    job = a_job(kind, candidates=(algorithm,))
-    artifact = read_artifact(fit_candidates(job).artifact)
+def test_the_examples_are_many_and_of_the_edges_and_every_one_is_checked(fitted, kind, algorithm):
+    job, result = fitted(kind, algorithm)
+    artifact = read_artifact(result.artifact)
     examples, learnt = artifact.examples, split_rows(read_rows(job), job).both
     assert len(examples) >= 15
     given = {example.numbers[:2] for example in examples}
@@ -254,16 +270,16 @@ def test_the_examples_are_many_and_of_the_edges_and_every_one_is_checked(a_job, 
             load_scorer(broken)
 
 
-def test_an_answer_far_beyond_all_others_is_no_example(a_job):
-    job = a_job(candidates=("linear",))
-    fitted = read_artifact(fit_candidates(job).artifact)
+def test_an_answer_far_beyond_all_others_is_no_example(fitted):
+    job, result = fitted(LabelKind.REGRESSION, "linear")
+    artifact = read_artifact(result.artifact)
     rows = split_rows(read_rows(job), job).both
     far = replace(rows, numbers=rows.numbers.copy())
     far.numbers[:, 0] = np.where(np.arange(len(far)) == 0, np.inf, far.numbers[:, 0])
-    values = [example.value for example in export.examples_of(fitted.model, far)]
+    values = [example.value for example in export.examples_of(artifact.model, far)]
     assert np.isfinite(values).all()
     assert max(map(abs, values)) < 1e6
-    load_scorer(replace(fitted, examples=export.examples_of(fitted.model, far)))
+    load_scorer(replace(artifact, examples=export.examples_of(artifact.model, far)))
 
 
 def test_where_the_onnx_form_differs_xgboost_answers_itself(a_job, monkeypatch):

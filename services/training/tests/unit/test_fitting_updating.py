@@ -4,8 +4,6 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import xgboost
 
@@ -17,23 +15,6 @@ from millrace_training.adapters.fitting.job import FitJob, NoCandidateError, Too
 from millrace_training.adapters.fitting.updating import TREES
 
 
-def dataset(path, first, last, slope):
-    """y = slope * x, from second `first` to before second `last`."""
-    generator = np.random.default_rng(first)
-    numbers = generator.normal(size=(last - first, 2))
-    table = pa.table(
-        {
-            "event_id": [f"{number:06d}" for number in range(first, last)],
-            "event_time_us": np.arange(first, last, dtype=np.int64) * 1_000_000,
-            "numbers": numbers.tolist(),
-            "categories": pa.array([[]] * (last - first), pa.list_(pa.string())),
-            "label": slope * numbers[:, 0],
-        }
-    )
-    pq.write_table(table, path)
-    return path
-
-
 def job(path, **changed):
     made = FitJob(
         "mill", 1, LabelKind.REGRESSION, ("x", "z"), (), ("xgboost",), path, 400, 50, threads=1
@@ -42,14 +23,8 @@ def job(path, **changed):
 
 
 @pytest.fixture(scope="module")
-def champion(tmp_path_factory):
-    path = dataset(tmp_path_factory.mktemp("base") / "rows.parquet", 0, 500, slope=10.0)
-    return fit_candidates(job(path)).artifact
-
-
-@pytest.fixture
-def changed(tmp_path):
-    return dataset(tmp_path / "rows.parquet", 500, 800, slope=-10.0)
+def champion(learnt):
+    return fit_candidates(job(learnt)).artifact
 
 
 def test_it_mends_what_has_changed(champion, changed):
@@ -66,7 +41,7 @@ def test_the_same_update_gives_the_same_bytes(champion, changed):
     assert fit_candidates(asked).artifact == fit_candidates(asked).artifact
 
 
-def test_updates_stand_on_the_base_and_not_on_each_other(champion, changed, tmp_path):
+def test_updates_stand_on_the_base_and_not_on_each_other(dataset, champion, changed, tmp_path):
     first = fit_candidates(job(changed, champion=champion, update=True))
     later = dataset(tmp_path / "later.parquet", 700, 1000, slope=5.0)
     second = fit_candidates(job(later, champion=first.artifact, update=True))
@@ -79,13 +54,13 @@ def test_updates_stand_on_the_base_and_not_on_each_other(champion, changed, tmp_
     assert read_artifact(straight.artifact).model.native == native
 
 
-def test_rows_that_the_base_has_learnt_are_not_learnt_again(champion, tmp_path):
+def test_rows_that_the_base_has_learnt_are_not_learnt_again(dataset, champion, tmp_path):
     overlapping = dataset(tmp_path / "rows.parquet", 300, 600, slope=-10.0)
     result = fit_candidates(job(overlapping, champion=champion, update=True))
     assert result.learnt_rows == 100  # those from second 500 on
 
 
-def test_too_little_that_is_new_is_refused(champion, tmp_path):
+def test_too_little_that_is_new_is_refused(dataset, champion, tmp_path):
     stale = dataset(tmp_path / "rows.parquet", 200, 510, slope=10.0)
     with pytest.raises(TooFewRowsError, match="10 rows came since"):
         fit_candidates(job(stale, champion=champion, update=True))
@@ -113,11 +88,33 @@ def test_gates_are_measured_of_an_update_too_and_leave_the_artifact_as_it_is(cha
     assert measured.artifact == plain.artifact
 
 
-def test_an_update_does_not_look_at_what_is_not_to_be_learnt(champion, changed):
+def test_an_update_does_not_look_at_what_is_not_to_be_learnt(learnt, changed):
     """The label follows x alone: trees that don't see it mend nothing."""
-    asked = job(changed, champion=champion, update=True, unlearnt=("x",))
+    errors = {}
+    for unlearnt in ("x", "z"):
+        narrow = fit_candidates(job(learnt, unlearnt=(unlearnt,))).artifact
+        result = fit_candidates(job(changed, champion=narrow, update=True, unlearnt=(unlearnt,)))
+        errors[unlearnt] = result.metrics["mae"]
 
-    assert (
-        fit_candidates(asked).metrics["mae"]
-        > fit_candidates(replace(asked, unlearnt=("z",))).metrics["mae"] * 2
-    )
+    assert errors["x"] > 2 * errors["z"]
+
+
+@pytest.mark.parametrize("kind", ["xgboost", "online_linear"])
+def test_an_update_looks_at_the_columns_that_its_champion_looks_at(
+    kind, learnt, changed, dataset, tmp_path
+):
+    """The champion's search left x out, and the label follows x alone: no update may find that out."""
+    full = job(learnt, candidates=(kind,))
+    settled = fit_candidates(full).winner
+    narrow = fit_candidates(replace(full, winner=replace(settled, without=("x",)))).artifact
+    update = fit_candidates(job(changed, champion=narrow, update=True))
+    again = dataset(tmp_path / "again.parquet", 700, 1000, slope=-10.0)
+    second = fit_candidates(job(again, champion=update.artifact, update=True))
+
+    for result in (update, second):
+        scorer = load_scorer(read_artifact(result.artifact))
+        numbers = np.array([[-2.0, 0.5], [0.0, 0.5], [2.0, 0.5]])
+        answers = scorer.score(numbers, [()] * 3).values
+        assert len(set(answers.tolist())) == 1
+        assert json.loads(result.parameters_json)["without"] == ["x"]
+        assert any("without x" in note for note in result.notes)

@@ -1,22 +1,17 @@
 """A Faust application that reaches Kafka as the services do, and commits only what was handled."""
 
 import logging
-import ssl
 from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
 import faust
-from faust.types.auth import CredentialsT
 from typing_extensions import override
 
-from millrace_bus.kafka import MAX_REQUEST_BYTES, KafkaSettings
+from millrace_bus.faust_connection import faust_connection
 from millrace_service.settings import PlatformSettings
 from millrace_telemetry.exporting import tracing
 from millrace_telemetry.tracing import Tracing
-
-# No environment variable begins with it: the platform's settings count, under the names that its services know.
-_NO_ENVIRONMENT = "MILLRACE_NO_FAUST_SETTING_"
 
 
 class HandledEvent(faust.Event):
@@ -73,45 +68,9 @@ def by_key(key: bytes | None, partitions: Sequence[int], _available: Sequence[in
 
 
 def _defaults(name: str, platform: PlatformSettings) -> dict[str, Any]:
-    kafka = platform.kafka(name)
-    session = kafka.session_timeout_seconds
-    return {
-        "broker": _servers(kafka),
-        "broker_client_id": kafka.client_id,
-        "broker_credentials": _credentials(kafka),
-        "broker_session_timeout": session,
-        "broker_heartbeat_interval": session / 4,
-        "broker_request_timeout": max(kafka.request_timeout_seconds, 2 * session),
-        "producer_acks": -1,
-        "producer_compression_type": kafka.compression,
-        "producer_max_request_size": MAX_REQUEST_BYTES,
+    return faust_connection(platform.kafka(name)) | {
         "producer_partitioner": by_key,
-        "topic_replication_factor": kafka.replication_factor,
-        "topic_disable_leader": True,
-        "store": "rocksdb://",
         "datadir": platform.millrace_home.resolve() / "agents" / name,
         "Event": HandledEvent,
         "cython_optimizations": False,  # they acknowledge past `Event.ack`
-        "autodiscover": False,
-        "web_enabled": False,
-        "env_prefix": _NO_ENVIRONMENT,
     }
-
-
-def _servers(kafka: KafkaSettings) -> str:
-    servers = kafka.bootstrap_servers.split(",")
-    return ";".join(f"kafka://{server.strip()}" for server in servers)
-
-
-def _credentials(kafka: KafkaSettings) -> CredentialsT | None:
-    """The bus's security arguments, which are aiokafka's, in Faust's words."""
-    security = kafka.security
-    context: ssl.SSLContext | None = security.get("ssl_context")
-    if str(security.get("security_protocol", "")).startswith("SASL"):
-        return faust.SASLCredentials(
-            mechanism=security["sasl_mechanism"],
-            username=security["sasl_plain_username"],
-            password=security["sasl_plain_password"],
-            ssl_context=context,
-        )
-    return None if context is None else faust.SSLCredentials(context)

@@ -91,7 +91,7 @@ class _Reader:
     def _label(self, row: Row, index: int) -> object:
         label = self._pipeline.label
         value = _present(row.get(label.field))
-        if not isinstance(value, str) or label.kind is LabelKind.MULTICLASS:
+        if not isinstance(value, str) or label.kind.is_text:
             return value
         if label.kind is LabelKind.BINARY:
             return value if label.positive is not None else _truth(value, label.field, index)

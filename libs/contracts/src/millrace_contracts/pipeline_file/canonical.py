@@ -15,6 +15,8 @@ from millrace_kernel.pipeline import (
     Promotion,
     Serving,
     Strategy,
+    TextReading,
+    Training,
     Trigger,
 )
 from millrace_kernel.time import format_duration
@@ -92,6 +94,7 @@ def _spec(pipeline: Pipeline) -> dict[str, Any]:
         "monitoring": _monitoring(pipeline),
         "retraining": _retraining(pipeline),
         **_serving(pipeline.serving),
+        **_training(pipeline.training),
     }
 
 
@@ -100,7 +103,13 @@ def _present(**keys: object) -> dict[str, Any]:
 
 
 def _field(field: Field, is_feature: bool, learn: bool) -> dict[str, Any]:
-    named = {"type": field.kind.value, "required": field.required, "feature": is_feature}
+    named: dict[str, Any] = {
+        "type": field.kind.value,
+        "required": field.required,
+        "feature": is_feature,
+    }
+    if field.max_bytes is not None:
+        named["max_bytes"] = field.max_bytes
     return named if learn else named | {"learn": False}
 
 
@@ -142,7 +151,18 @@ def _model(pipeline: Pipeline) -> dict[str, Any]:
         quantiles=list(model.quantiles) or None,
         interval=model.interval,
         parameters={name: dict(given) for name, given in model.parameters} or None,
+        text=_text(model.text) if pipeline.texts or model.text != TextReading() else None,
     )
+
+
+def _text(reading: TextReading) -> dict[str, Any]:
+    if reading.encoder is not None:
+        return {"encoder": reading.encoder}
+    return {
+        "words": list(reading.words),
+        "characters": list(reading.characters),
+        "buckets": reading.buckets,
+    }
 
 
 def _gate(gate: Gate) -> dict[str, Any]:
@@ -208,6 +228,11 @@ def _serving(serving: Serving) -> dict[str, Any]:
     return {"serving": {"stale_after": format_duration(serving.stale_after)}}
 
 
+def _training(training: Training) -> dict[str, Any]:
+    """As `_serving`."""
+    return {} if training == Training() else {"training": _present(cluster=training.cluster)}
+
+
 def _retraining(pipeline: Pipeline) -> dict[str, Any]:
     retraining = pipeline.retraining
     return _present(
@@ -216,8 +241,9 @@ def _retraining(pipeline: Pipeline) -> dict[str, Any]:
         volume=retraining.volume if Trigger.VOLUME in retraining.on else None,
         update=retraining.update if Trigger.UPDATE in retraining.on else None,
         cooldown=format_duration(retraining.cooldown),
-        budget={
-            "runs_per_day": retraining.runs_per_day,
-            "cpu_minutes_per_day": retraining.cpu_minutes_per_day,
-        },
+        budget=_present(
+            runs_per_day=retraining.runs_per_day,
+            cpu_minutes_per_day=retraining.cpu_minutes_per_day,
+            money_per_day=retraining.money_per_day,
+        ),
     )

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from millrace_contracts.pipeline_file.basic_forms import Form
 from millrace_contracts.pipeline_file.checking import check, keys_of, missing_key, unknown_key
+from millrace_contracts.pipeline_file.cluster_forms import TrainingForm
 from millrace_contracts.pipeline_file.forms import (
     EventForm,
     FeatureForm,
@@ -46,6 +47,7 @@ class Draft:
     monitoring: MonitoringForm | None
     retraining: RetrainingForm | None
     serving: ServingForm | None
+    training: TrainingForm | None
 
 
 def draft_of(tree: Tree) -> Draft:
@@ -76,6 +78,7 @@ def draft_of(tree: Tree) -> Draft:
         monitoring=_section(tree, spec, ("spec", "monitoring"), MonitoringForm),
         retraining=_section(tree, spec, ("spec", "retraining"), RetrainingForm),
         serving=_section(tree, spec, ("spec", "serving"), ServingForm),
+        training=_section(tree, spec, ("spec", "training"), TrainingForm),
     )
 
 

@@ -15,9 +15,11 @@ from pydantic_core import CoreSchema
 from typing_extensions import override
 
 from millrace_contracts.pipeline_file.basic_forms import Form, Text
+from millrace_contracts.pipeline_file.cluster_forms import TrainingForm
 from millrace_contracts.pipeline_file.gate_forms import GateForm
 from millrace_contracts.pipeline_file.problems import not_one_of
-from millrace_kernel.pipeline import FieldKind
+from millrace_contracts.pipeline_file.text_forms import LONGEST_TEXT_BYTES, TextForm
+from millrace_kernel.pipeline import FieldKind, takes_parameters
 from millrace_kernel.time import DAY, HOUR, MINUTE, Duration, format_duration, parse_duration
 
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -50,9 +52,9 @@ PositiveSpan = Annotated[
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$", max_length=200)]
 Topic = Annotated[str, StringConstraints(pattern=f"^{TOPIC}$")]
 
-FieldWord = Literal["float", "int", "bool", "string", "category", "timestamp"]
+FieldWord = Literal["float", "int", "bool", "string", "category", "text", "timestamp"]
 AggregateWord = Literal["count", "sum", "mean", "min", "max", "std", "last"]
-LabelWord = Literal["binary", "multiclass", "regression"]
+LabelWord = Literal["binary", "multiclass", "regression", "text"]
 CANDIDATE_WORDS = (
     "xgboost",
     "linear",
@@ -62,8 +64,10 @@ CANDIDATE_WORDS = (
     "k_nearest",
     "online_linear",
     "online_logistic",
+    "retrieval",
 )
 _IMPORT_PATH = rf"{NAME}(\.{NAME})+"
+_COMMAND = rf"command:{NAME}"
 StrategyWord = Literal["direct", "manual", "shadow", "canary"]
 TriggerWord = Literal["drift", "performance", "schedule", "volume", "update"]
 
@@ -105,6 +109,13 @@ class FieldForm(Form):
     type: FieldWord = Field(examples=["float"])
     required: bool = True
     feature: bool | None = Field(default=None, description="Whether the field itself is a feature.")
+    max_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        le=LONGEST_TEXT_BYTES,
+        examples=[2000],
+        description="Text only: the longest that is taken, in bytes of UTF-8; 8192 if left out.",
+    )
     learn: bool = Field(
         default=True,
         description="false: a feature that no model looks at, for slices and fairness to part rows by.",
@@ -168,7 +179,7 @@ def _fallback(value: object) -> object:
 
 
 def _candidate(value: object) -> object:
-    if value in CANDIDATE_WORDS or (isinstance(value, str) and "." in value):
+    if value in CANDIDATE_WORDS or (isinstance(value, str) and takes_parameters(value)):
         return value
     raise ValueError("; ".join(not_one_of(value, CANDIDATE_WORDS)))
 
@@ -193,11 +204,17 @@ _PARAMETERS_SCHEMA = {
         "additionalProperties": {"type": ["boolean", "number", "string", "null"]},
     },
 }
-_CANDIDATE_SCHEMA = {"anyOf": [{"enum": list(CANDIDATE_WORDS)}, {"pattern": f"^{_IMPORT_PATH}$"}]}
+_CANDIDATE_SCHEMA = {
+    "anyOf": [
+        {"enum": list(CANDIDATE_WORDS)},
+        {"pattern": f"^{_IMPORT_PATH}$"},
+        {"pattern": f"^{_COMMAND}$"},
+    ]
+}
 Candidate = Annotated[
     str,
     BeforeValidator(_candidate),
-    StringConstraints(max_length=200, pattern=f"^({NAME}|{_IMPORT_PATH})$"),
+    StringConstraints(max_length=200, pattern=f"^({NAME}|{_IMPORT_PATH}|{_COMMAND})$"),
     WithJsonSchema({"type": "string"} | _CANDIDATE_SCHEMA),
 ]
 
@@ -206,7 +223,7 @@ class ModelForm(Form):
     candidates: list[Candidate] = Field(
         default=["xgboost"],
         min_length=1,
-        description="Kinds of model, or scikit-learn estimators by import path.",
+        description="Kinds of model, scikit-learn estimators by import path, or commands that training allows.",
     )
     train_on: TrainOnForm = TrainOnForm()
     holdout: HoldoutForm = HoldoutForm()
@@ -241,8 +258,9 @@ class ModelForm(Form):
         description="Regression: an interval that holds this share of the truths.",
     )
     parameters: Annotated[Any, BeforeValidator(_parameters), WithJsonSchema(_PARAMETERS_SCHEMA)] = (
-        Field(default={}, description="What candidates given by import path are made with.")
+        Field(default={}, description="What candidates of one's own are made with.")
     )
+    text: TextForm = TextForm()
 
 
 class LimitsForm(Form):
@@ -314,6 +332,12 @@ class MonitoringForm(Form):
 class BudgetForm(Form):
     runs_per_day: int = Field(default=24, ge=0)
     cpu_minutes_per_day: float = Field(default=60.0, ge=0)
+    money_per_day: float | None = Field(
+        default=None,
+        ge=0,
+        examples=[5],
+        description="In the currency of training's prices; a run that would go beyond is not started.",
+    )
 
 
 class RetrainingForm(Form):
@@ -366,6 +390,7 @@ class SpecForm(Form):
     monitoring: MonitoringForm = MonitoringForm()
     retraining: RetrainingForm = RetrainingForm()
     serving: ServingForm = ServingForm()
+    training: TrainingForm = TrainingForm()
 
 
 class FileForm(Form):

@@ -7,7 +7,21 @@ from pydantic import Field
 from millrace_contracts.pipeline_file.basic_forms import Form, Text
 
 MetricWord = Literal[
-    "mae", "rmse", "r2", "accuracy", "roc_auc", "average_precision", "log_loss", "macro_f1"
+    "mae",
+    "rmse",
+    "r2",
+    "pinball_loss",
+    "coverage",
+    "interval_width",
+    "accuracy",
+    "roc_auc",
+    "average_precision",
+    "log_loss",
+    "brier",
+    "macro_f1",
+    "rouge_l",
+    "bleu",
+    "exact_match",
 ]
 CheckWord = Literal[
     "overfit",

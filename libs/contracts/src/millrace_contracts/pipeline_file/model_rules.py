@@ -5,12 +5,18 @@ from itertools import pairwise
 
 from millrace_contracts.pipeline_file.forms import LabelForm, ModelForm, RetrainingForm
 from millrace_contracts.pipeline_file.problems import Path, listed, shown
-from millrace_kernel.pipeline import MEDIAN, is_import_path
+from millrace_kernel.pipeline import MEDIAN, takes_parameters
 
 Complaint = tuple[Path, str, str]  # where, what, fix
 
 _PATH: Path = ("spec", "model")
 _OF_CLASSES, _OF_VALUES = ("balance", "calibration"), ("quantiles", "interval")
+_UNFIT = {
+    "regression": _OF_CLASSES,
+    "binary": _OF_VALUES,
+    "multiclass": _OF_VALUES,
+    "text": _OF_CLASSES + _OF_VALUES,
+}
 _WITH_QUANTILES = ("xgboost",)  # models that answer them
 
 
@@ -19,10 +25,10 @@ def options_complaints(
 ) -> Iterator[Complaint]:
     """What is wrong with balance, calibration, quantiles, interval and parameters."""
     given = [key for key in _OF_CLASSES + _OF_VALUES if getattr(model, key)]
-    unfit = _OF_CLASSES if label.kind == "regression" else _OF_VALUES
+    unfit = _UNFIT[label.kind]
     for key in given:
         if key in unfit:
-            kinds = "binary and multiclass" if label.kind == "regression" else "regression"
+            kinds = "binary and multiclass" if key in _OF_CLASSES else "regression"
             yield (
                 (*_PATH, key),
                 f"does not go with a {label.kind} label",
@@ -38,10 +44,8 @@ def options_complaints(
         path = (*_PATH, "parameters", name)
         if name not in model.candidates:
             yield path, "is not among the candidates", "add it there, or remove it here"
-        elif not is_import_path(name):
-            fix = (
-                "remove it; parameters are for candidates given by import path, others are searched"
-            )
+        elif not takes_parameters(name):
+            fix = "remove it; parameters are for candidates of one's own, others are searched"
             yield path, "has parameters of its own", fix
 
 

@@ -4,6 +4,7 @@ from typing import Any, TypeVar
 
 from millrace_contracts.pipeline_file.basic_forms import Form
 from millrace_contracts.pipeline_file.draft import Draft, draft_of
+from millrace_contracts.pipeline_file.feature_rules import feature_kinds, is_feature
 from millrace_contracts.pipeline_file.forms import (
     FeatureForm,
     FieldForm,
@@ -16,7 +17,8 @@ from millrace_contracts.pipeline_file.forms import (
 )
 from millrace_contracts.pipeline_file.gate_forms import GateForm
 from millrace_contracts.pipeline_file.problems import PipelineFileError
-from millrace_contracts.pipeline_file.rules import complaints, feature_kinds, is_feature
+from millrace_contracts.pipeline_file.rules import complaints
+from millrace_contracts.pipeline_file.text_rules import IN_WORDS
 from millrace_contracts.pipeline_file.tree import Tree, tree_of_json, tree_of_yaml
 from millrace_kernel.ids import PipelineName
 from millrace_kernel.pipeline import (
@@ -37,6 +39,8 @@ from millrace_kernel.pipeline import (
     Retraining,
     Serving,
     Strategy,
+    TextReading,
+    Training,
     Trigger,
     VectorKind,
 )
@@ -45,6 +49,7 @@ from millrace_kernel.time import Duration
 F = TypeVar("F", bound=Form)
 
 DEFAULT_CONFIDENCE = 0.95
+DEFAULT_TEXT_BYTES = 8_192
 DEFAULT_VOLUME, DEFAULT_UPDATE = 1.0, 0.125  # shares of the rows that a run learns from
 
 
@@ -95,7 +100,7 @@ def _built(draft: Draft, version: int | None) -> Pipeline:
         fields=tuple(_field(name, form) for name, form in draft.fields.items() if form),
         features=_features(draft),
         label=_label(_read(draft.label)),
-        model=_model(_read(draft.model)),
+        model=_model(_read(draft.model), _read(draft.label)),
         gates=tuple(_gate(gate) for gate in draft.gates.values()),
         promotion=_promotion(promotion),
         monitoring=Monitoring(
@@ -109,6 +114,7 @@ def _built(draft: Draft, version: int | None) -> Pipeline:
         ),
         retraining=_retraining(_read(draft.retraining)),
         serving=Serving(Duration(_read(draft.serving).stale_after)),
+        training=Training(_read(draft.training).cluster),
     )
 
 
@@ -118,7 +124,8 @@ def _read(section: F | None) -> F:
 
 
 def _field(name: str, form: FieldForm) -> Field:
-    return Field(name, FieldKind(form.type), form.required)
+    longest = form.max_bytes or DEFAULT_TEXT_BYTES if form.type == "text" else None
+    return Field(name, FieldKind(form.type), form.required, longest)
 
 
 def _features(draft: Draft) -> tuple[Feature, ...]:
@@ -156,9 +163,10 @@ def _label(form: LabelForm) -> Label:
     )
 
 
-def _model(form: ModelForm) -> Model:
+def _model(form: ModelForm, label: LabelForm) -> Model:
+    in_words = label.kind == "text" and "candidates" not in form.model_fields_set
     return Model(
-        candidates=tuple(form.candidates),
+        candidates=(IN_WORDS,) if in_words else tuple(form.candidates),
         train_on_last=form.train_on.last,
         first_after=form.train_on.first,
         holdout_last=form.holdout.last,
@@ -172,6 +180,12 @@ def _model(form: ModelForm) -> Model:
         interval=form.interval,
         parameters=tuple(
             (name, tuple(sorted(form.parameters[name].items()))) for name in sorted(form.parameters)
+        ),
+        text=TextReading(
+            tuple(form.text.words),
+            tuple(form.text.characters),
+            form.text.buckets,
+            form.text.encoder,
         ),
     )
 
@@ -216,6 +230,7 @@ def _retraining(form: RetrainingForm) -> Retraining:
         cooldown=Duration(form.cooldown),
         runs_per_day=form.budget.runs_per_day,
         cpu_minutes_per_day=form.budget.cpu_minutes_per_day,
+        money_per_day=form.budget.money_per_day,
         volume=DEFAULT_VOLUME if form.volume is None else form.volume,
         update=DEFAULT_UPDATE if form.update is None else form.update,
     )

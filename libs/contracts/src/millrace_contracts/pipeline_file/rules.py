@@ -7,23 +7,31 @@ from itertools import pairwise
 
 from croniter import croniter
 
+from millrace_contracts.pipeline_file.cluster_rules import cluster_complaints
 from millrace_contracts.pipeline_file.draft import Draft
 from millrace_contracts.pipeline_file.expressions import wrong_with
+from millrace_contracts.pipeline_file.feature_rules import (
+    FEATURE_KINDS,
+    feature_kinds,
+    field_kinds,
+    is_feature,
+    nothing_to_learn,
+)
 from millrace_contracts.pipeline_file.forms import (
     NAME,
     FeatureForm,
-    FieldForm,
     LabelForm,
     PromotionForm,
     RetrainingForm,
 )
-from millrace_contracts.pipeline_file.gate_rules import Complaint, wrong_with_gate
+from millrace_contracts.pipeline_file.gate_rules import Complaint, answered, wrong_with_gate
 from millrace_contracts.pipeline_file.model_rules import options_complaints
 from millrace_contracts.pipeline_file.problems import Path, did_you_mean, listed, not_one_of, shown
-from millrace_kernel.pipeline import LABEL, FieldKind, VectorKind, is_import_path
+from millrace_contracts.pipeline_file.text_rules import IN_WORDS, text_complaints, words_complaints
+from millrace_kernel.pipeline import LABEL, VectorKind, takes_parameters
 from millrace_kernel.schedules import spread
 
-CANDIDATES = {
+CANDIDATES: dict[str, tuple[str, ...]] = {
     kind: (
         "xgboost",
         straight,
@@ -38,7 +46,7 @@ CANDIDATES = {
         ("multiclass", "logistic"),
     )
 }
-FEATURE_KINDS = ("float", "int", "bool", "category")
+CANDIDATES["text"] = (IN_WORDS,)
 NUMERIC_KINDS = ("float", "int", "bool", "timestamp")
 
 
@@ -50,13 +58,19 @@ def complaints(draft: Draft) -> Iterator[Complaint]:
     yield from _retraining(draft)
     if draft.promotion:
         yield from _promotion(draft.promotion)
+    if draft.training and draft.training.cluster:
+        yield from cluster_complaints(draft.training.cluster, draft, feature_kinds(draft))
     if draft.label:
         yield from _label(draft, draft.label)
         yield from _model(draft, draft.label)
-        columns = tuple(feature_kinds(draft)) if field_kinds(draft) is not None else None
+        kinds = feature_kinds(draft)
+        parting = tuple(name for name, kind in kinds.items() if kind is not VectorKind.TEXT)
+        columns = parting if field_kinds(draft) is not None else None
         for index, gate in draft.gates.items():
             path = ("spec", "gates", index)
-            yield from wrong_with_gate(path, gate, draft.label.kind, columns, draft.fields)
+            yield from wrong_with_gate(
+                path, gate, draft.label.kind, columns, draft.fields, answered(draft.model)
+            )
 
 
 def _topics(draft: Draft) -> Iterator[Complaint]:
@@ -95,6 +109,12 @@ def _fields(draft: Draft) -> Iterator[Complaint]:
                 f"a {field.type} is no feature by itself",
                 "leave the key out and list a feature that is computed from it",
             )
+        if field and field.max_bytes is not None and field.type != "text":
+            yield (
+                (*path, "max_bytes"),
+                f"does not go with a {field.type}",
+                "remove it: it is for text",
+            )
         if field and not field.learn and not is_feature(field):
             yield (
                 (*path, "learn"),
@@ -132,29 +152,7 @@ def _features(draft: Draft) -> Iterator[Complaint]:
             if feature.expr is not None
             else _aggregate(path, feature, draft)
         )
-    if (
-        draft.fields
-        and not draft.features
-        and not any(
-            field is None or (is_feature(field) and field.learn) for field in draft.fields.values()
-        )
-    ):
-        yield (
-            ("spec", "fields"),
-            "none of the fields is a feature",
-            "add a field of kind float, int, bool or category, or list a feature",
-        )
-
-
-def is_feature(field: FieldForm) -> bool:
-    """Whether the field itself is a column of the vector."""
-    return field.type in FEATURE_KINDS and field.feature is not False
-
-
-def field_kinds(draft: Draft) -> dict[str, FieldKind] | None:
-    """The kinds of all fields; None unless all of them are known."""
-    kinds = {name: FieldKind(field.type) for name, field in draft.fields.items() if field}
-    return kinds if kinds and len(kinds) == len(draft.fields) else None
+    yield from nothing_to_learn(draft)
 
 
 def _expression(path: Path, feature: FeatureForm, draft: Draft) -> Iterator[Complaint]:
@@ -201,8 +199,9 @@ def _aggregated(path: Path, of: str, draft: Draft) -> Iterator[Complaint]:
     """The thing aggregated must be there and be a number."""
     where = (*path, "of")
     if of == LABEL:
-        if draft.label and draft.label.kind == "multiclass":
-            yield where, "the label of kind multiclass is a text", "aggregate a numeric field"
+        if draft.label and draft.label.kind in ("multiclass", "text"):
+            what = f"the label of kind {draft.label.kind} is a text"
+            yield where, what, "aggregate a numeric field"
     elif of not in draft.fields:
         known = [*draft.fields, LABEL]
         if draft.fields:
@@ -248,7 +247,9 @@ def _model(draft: Draft, label: LabelForm) -> Iterator[Complaint]:
         return
     for index, candidate in enumerate(model.candidates):
         path: Path = ("spec", "model", "candidates", index)
-        if candidate not in CANDIDATES[label.kind] and not is_import_path(candidate):
+        if label.kind == "text":
+            break  # told of by `words_complaints`
+        if candidate not in CANDIDATES[label.kind] and not takes_parameters(candidate):
             what, _ = not_one_of(candidate, CANDIDATES[label.kind])
             other = {"linear": "did you mean 'logistic'?", "logistic": "did you mean 'linear'?"}
             yield (
@@ -259,6 +260,12 @@ def _model(draft: Draft, label: LabelForm) -> Iterator[Complaint]:
         if candidate in model.candidates[:index]:
             yield path, f"{candidate!r} is listed twice", "remove one"
     yield from options_complaints(model, label, draft.retraining)
+    kinds = feature_kinds(draft)
+    texts = [name for name, kind in kinds.items() if kind is VectorKind.TEXT]
+    learnt = [name for name in texts if (form := draft.fields[name]) is not None and form.learn]
+    known = field_kinds(draft) is not None
+    yield from text_complaints(model, len(texts), draft.retraining)
+    yield from words_complaints(model, label, learnt if known else None, draft.retraining)
     if model.fallback is not None:
         yield from _fallback(model.fallback, draft, label)
 
@@ -267,16 +274,19 @@ def _fallback(fallback: object, draft: Draft, label: LabelForm) -> Iterator[Comp
     """A feature that can stand for an answer, or a number that can."""
     path = ("spec", "model", "fallback")
     if isinstance(fallback, float):
-        if label.kind == "multiclass":
+        if label.kind in ("multiclass", "text"):
             yield (
                 path,
-                f"{fallback} is not a class",
+                f"{fallback} is not a class"
+                if label.kind == "multiclass"
+                else f"{fallback} is not a text",
                 "write the name of a category feature, or leave it out",
             )
         if label.kind == "binary" and not 0 <= fallback <= 1:
             yield path, f"{fallback} is not a probability", "write a number from 0 to 1"
         return
-    wanted = VectorKind.CATEGORY if label.kind == "multiclass" else VectorKind.NUMBER
+    is_text = label.kind in ("multiclass", "text")
+    wanted = VectorKind.CATEGORY if is_text else VectorKind.NUMBER
     kinds = feature_kinds(draft)
     if fallback in kinds:
         if kinds[str(fallback)] is not wanted:
@@ -285,17 +295,6 @@ def _fallback(fallback: object, draft: Draft, label: LabelForm) -> Iterator[Comp
     elif field_kinds(draft) is not None:
         fix = did_you_mean(fallback, list(kinds)) or f"write a {wanted} feature's name or a number"
         yield path, f"{shown(fallback)} is not a feature", fix
-
-
-def feature_kinds(draft: Draft) -> dict[str, VectorKind]:
-    """How each feature stands in the vector, in the vector's order. What is computed is a number."""
-    kinds: dict[str, VectorKind] = {}
-    for name, field in draft.fields.items():
-        if field and is_feature(field):
-            kinds[name] = VectorKind.CATEGORY if field.type == "category" else VectorKind.NUMBER
-    for feature in draft.features.values():
-        kinds.setdefault(feature.name, VectorKind.NUMBER)
-    return kinds
 
 
 _COMPARING = ("shadow", "canary")

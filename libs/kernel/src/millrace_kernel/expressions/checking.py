@@ -25,7 +25,7 @@ from millrace_kernel.expressions.parser import suggestion
 from millrace_kernel.expressions.writing import write
 from millrace_kernel.pipeline import FieldKind
 
-_TEXTS = frozenset({FieldKind.STRING, FieldKind.CATEGORY})
+_TEXTS = frozenset({FieldKind.STRING, FieldKind.CATEGORY, FieldKind.TEXT})
 _WORDS = {"true": "write 1", "false": "write 0", "True": "write 1", "False": "write 0"}
 _CALENDAR = frozenset({Function.HOUR, Function.WEEKDAY})
 _CHOICES = frozenset({Function.MIN, Function.MAX, Function.COALESCE, Function.IF})

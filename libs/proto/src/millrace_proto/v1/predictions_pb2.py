@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#millrace_proto/v1/predictions.proto\x12\x0bmillrace.v1\"\xfa\x02\n\x0ePredictionMade\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x18\n\x10pipeline_version\x18\x02 \x01(\r\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x0e\n\x06\x65ntity\x18\x04 \x01(\t\x12\x15\n\revent_time_us\x18\x05 \x01(\x03\x12\x15\n\rmodel_version\x18\x06 \x01(\r\x12\r\n\x05\x65poch\x18\x07 \x01(\x04\x12)\n\x04role\x18\x08 \x01(\x0e\x32\x1b.millrace.v1.PredictionRole\x12\x12\n\x05value\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0b\x63lass_label\x18\n \x01(\t\x12\x15\n\rprobabilities\x18\x0b \x03(\x01\x12\x0f\n\x07numbers\x18\x0c \x03(\x01\x12\x12\n\ncategories\x18\r \x03(\t\x12\r\n\x05trial\x18\x0e \x01(\x04\x12\x0f\n\x07seconds\x18\x0f \x01(\x01\x12\x11\n\tquantiles\x18\x10 \x03(\x01\x12\x10\n\x08interval\x18\x11 \x03(\x01\x42\x08\n\x06_value*\xaa\x01\n\x0ePredictionRole\x12\x1f\n\x1bPREDICTION_ROLE_UNSPECIFIED\x10\x00\x12\x1c\n\x18PREDICTION_ROLE_CHAMPION\x10\x01\x12\x1e\n\x1aPREDICTION_ROLE_CHALLENGER\x10\x02\x12\x1c\n\x18PREDICTION_ROLE_FALLBACK\x10\x03\x12\x1b\n\x17PREDICTION_ROLE_REQUEST\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#millrace_proto/v1/predictions.proto\x12\x0bmillrace.v1\"\x88\x03\n\x0ePredictionMade\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x18\n\x10pipeline_version\x18\x02 \x01(\r\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x0e\n\x06\x65ntity\x18\x04 \x01(\t\x12\x15\n\revent_time_us\x18\x05 \x01(\x03\x12\x15\n\rmodel_version\x18\x06 \x01(\r\x12\r\n\x05\x65poch\x18\x07 \x01(\x04\x12)\n\x04role\x18\x08 \x01(\x0e\x32\x1b.millrace.v1.PredictionRole\x12\x12\n\x05value\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0b\x63lass_label\x18\n \x01(\t\x12\x15\n\rprobabilities\x18\x0b \x03(\x01\x12\x0f\n\x07numbers\x18\x0c \x03(\x01\x12\x12\n\ncategories\x18\r \x03(\t\x12\r\n\x05trial\x18\x0e \x01(\x04\x12\x0f\n\x07seconds\x18\x0f \x01(\x01\x12\x11\n\tquantiles\x18\x10 \x03(\x01\x12\x10\n\x08interval\x18\x11 \x03(\x01\x12\x0c\n\x04text\x18\x12 \x01(\tB\x08\n\x06_value*\xaa\x01\n\x0ePredictionRole\x12\x1f\n\x1bPREDICTION_ROLE_UNSPECIFIED\x10\x00\x12\x1c\n\x18PREDICTION_ROLE_CHAMPION\x10\x01\x12\x1e\n\x1aPREDICTION_ROLE_CHALLENGER\x10\x02\x12\x1c\n\x18PREDICTION_ROLE_FALLBACK\x10\x03\x12\x1b\n\x17PREDICTION_ROLE_REQUEST\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'millrace_proto.v1.predictions_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PREDICTIONROLE']._serialized_start=434
-  _globals['_PREDICTIONROLE']._serialized_end=604
+  _globals['_PREDICTIONROLE']._serialized_start=448
+  _globals['_PREDICTIONROLE']._serialized_end=618
   _globals['_PREDICTIONMADE']._serialized_start=53
-  _globals['_PREDICTIONMADE']._serialized_end=431
+  _globals['_PREDICTIONMADE']._serialized_end=445
 # @@protoc_insertion_point(module_scope)

@@ -21,7 +21,7 @@ PREDICTION_ROLE_FALLBACK: PredictionRole
 PREDICTION_ROLE_REQUEST: PredictionRole
 
 class PredictionMade(_message.Message):
-    __slots__ = ("pipeline", "pipeline_version", "event_id", "entity", "event_time_us", "model_version", "epoch", "role", "value", "class_label", "probabilities", "numbers", "categories", "trial", "seconds", "quantiles", "interval")
+    __slots__ = ("pipeline", "pipeline_version", "event_id", "entity", "event_time_us", "model_version", "epoch", "role", "value", "class_label", "probabilities", "numbers", "categories", "trial", "seconds", "quantiles", "interval", "text")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_VERSION_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,7 @@ class PredictionMade(_message.Message):
     SECONDS_FIELD_NUMBER: _ClassVar[int]
     QUANTILES_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     pipeline_version: int
     event_id: str
@@ -56,4 +57,5 @@ class PredictionMade(_message.Message):
     seconds: float
     quantiles: _containers.RepeatedScalarFieldContainer[float]
     interval: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, pipeline: _Optional[str] = ..., pipeline_version: _Optional[int] = ..., event_id: _Optional[str] = ..., entity: _Optional[str] = ..., event_time_us: _Optional[int] = ..., model_version: _Optional[int] = ..., epoch: _Optional[int] = ..., role: _Optional[_Union[PredictionRole, str]] = ..., value: _Optional[float] = ..., class_label: _Optional[str] = ..., probabilities: _Optional[_Iterable[float]] = ..., numbers: _Optional[_Iterable[float]] = ..., categories: _Optional[_Iterable[str]] = ..., trial: _Optional[int] = ..., seconds: _Optional[float] = ..., quantiles: _Optional[_Iterable[float]] = ..., interval: _Optional[_Iterable[float]] = ...) -> None: ...
+    text: str
+    def __init__(self, pipeline: _Optional[str] = ..., pipeline_version: _Optional[int] = ..., event_id: _Optional[str] = ..., entity: _Optional[str] = ..., event_time_us: _Optional[int] = ..., model_version: _Optional[int] = ..., epoch: _Optional[int] = ..., role: _Optional[_Union[PredictionRole, str]] = ..., value: _Optional[float] = ..., class_label: _Optional[str] = ..., probabilities: _Optional[_Iterable[float]] = ..., numbers: _Optional[_Iterable[float]] = ..., categories: _Optional[_Iterable[str]] = ..., trial: _Optional[int] = ..., seconds: _Optional[float] = ..., quantiles: _Optional[_Iterable[float]] = ..., interval: _Optional[_Iterable[float]] = ..., text: _Optional[str] = ...) -> None: ...

@@ -25,18 +25,20 @@ class RetrainRequested(_message.Message):
     def __init__(self, pipeline: _Optional[str] = ..., pipeline_version: _Optional[int] = ..., run_id: _Optional[str] = ..., run_number: _Optional[int] = ..., trigger: _Optional[str] = ..., cause_id: _Optional[str] = ..., as_of_us: _Optional[int] = ...) -> None: ...
 
 class RetrainSkipped(_message.Message):
-    __slots__ = ("pipeline", "trigger", "cause_id", "reason", "detail")
+    __slots__ = ("pipeline", "trigger", "cause_id", "reason", "detail", "pipeline_version")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     TRIGGER_FIELD_NUMBER: _ClassVar[int]
     CAUSE_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_VERSION_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     trigger: str
     cause_id: str
     reason: str
     detail: str
-    def __init__(self, pipeline: _Optional[str] = ..., trigger: _Optional[str] = ..., cause_id: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
+    pipeline_version: int
+    def __init__(self, pipeline: _Optional[str] = ..., trigger: _Optional[str] = ..., cause_id: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., pipeline_version: _Optional[int] = ...) -> None: ...
 
 class TrainingStarted(_message.Message):
     __slots__ = ("pipeline", "run_id", "vectors_version", "labels_version", "rows")
@@ -130,7 +132,7 @@ class ModelSchema(_message.Message):
     def __init__(self, numbers: _Optional[_Iterable[str]] = ..., categories: _Optional[_Iterable[str]] = ..., label_kind: _Optional[str] = ..., classes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TrainingCompleted(_message.Message):
-    __slots__ = ("pipeline", "pipeline_version", "run_id", "run_number", "trigger", "cause_id", "algorithm", "parameters_json", "artifact_uri", "artifact_sha256", "dataset_uri", "dataset_sha256", "train_rows", "holdout_rows", "metrics", "champion_metrics", "champion_version", "better_probability", "reference_profile", "fit_seconds", "cpu_seconds", "as_of_us", "artifact_signature", "signing_key_id", "vectors_version", "labels_version", "record_json", "slices", "baseline", "schema", "column_scores", "wall_seconds", "peak_memory_bytes", "joules", "card_uri", "card_sha256")
+    __slots__ = ("pipeline", "pipeline_version", "run_id", "run_number", "trigger", "cause_id", "algorithm", "parameters_json", "artifact_uri", "artifact_sha256", "dataset_uri", "dataset_sha256", "train_rows", "holdout_rows", "metrics", "champion_metrics", "champion_version", "better_probability", "reference_profile", "fit_seconds", "cpu_seconds", "as_of_us", "artifact_signature", "signing_key_id", "vectors_version", "labels_version", "record_json", "slices", "baseline", "schema", "column_scores", "wall_seconds", "peak_memory_bytes", "joules")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -186,8 +188,6 @@ class TrainingCompleted(_message.Message):
     WALL_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PEAK_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     JOULES_FIELD_NUMBER: _ClassVar[int]
-    CARD_URI_FIELD_NUMBER: _ClassVar[int]
-    CARD_SHA256_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     pipeline_version: int
     run_id: str
@@ -222,9 +222,29 @@ class TrainingCompleted(_message.Message):
     wall_seconds: float
     peak_memory_bytes: int
     joules: float
+    def __init__(self, pipeline: _Optional[str] = ..., pipeline_version: _Optional[int] = ..., run_id: _Optional[str] = ..., run_number: _Optional[int] = ..., trigger: _Optional[str] = ..., cause_id: _Optional[str] = ..., algorithm: _Optional[str] = ..., parameters_json: _Optional[str] = ..., artifact_uri: _Optional[str] = ..., artifact_sha256: _Optional[str] = ..., dataset_uri: _Optional[str] = ..., dataset_sha256: _Optional[str] = ..., train_rows: _Optional[int] = ..., holdout_rows: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., champion_metrics: _Optional[_Mapping[str, float]] = ..., champion_version: _Optional[int] = ..., better_probability: _Optional[float] = ..., reference_profile: _Optional[bytes] = ..., fit_seconds: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., as_of_us: _Optional[int] = ..., artifact_signature: _Optional[bytes] = ..., signing_key_id: _Optional[str] = ..., vectors_version: _Optional[int] = ..., labels_version: _Optional[int] = ..., record_json: _Optional[str] = ..., slices: _Optional[_Iterable[_Union[SliceMetrics, _Mapping]]] = ..., baseline: _Optional[_Union[NaiveBaseline, _Mapping]] = ..., schema: _Optional[_Union[ModelSchema, _Mapping]] = ..., column_scores: _Optional[_Mapping[str, float]] = ..., wall_seconds: _Optional[float] = ..., peak_memory_bytes: _Optional[int] = ..., joules: _Optional[float] = ...) -> None: ...
+
+class ModelCardMade(_message.Message):
+    __slots__ = ("pipeline", "run_id", "run_number", "card_uri", "card_sha256", "cpu_seconds", "wall_seconds", "peak_memory_bytes", "joules")
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CARD_URI_FIELD_NUMBER: _ClassVar[int]
+    CARD_SHA256_FIELD_NUMBER: _ClassVar[int]
+    CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    WALL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PEAK_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    JOULES_FIELD_NUMBER: _ClassVar[int]
+    pipeline: str
+    run_id: str
+    run_number: int
     card_uri: str
     card_sha256: str
-    def __init__(self, pipeline: _Optional[str] = ..., pipeline_version: _Optional[int] = ..., run_id: _Optional[str] = ..., run_number: _Optional[int] = ..., trigger: _Optional[str] = ..., cause_id: _Optional[str] = ..., algorithm: _Optional[str] = ..., parameters_json: _Optional[str] = ..., artifact_uri: _Optional[str] = ..., artifact_sha256: _Optional[str] = ..., dataset_uri: _Optional[str] = ..., dataset_sha256: _Optional[str] = ..., train_rows: _Optional[int] = ..., holdout_rows: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., champion_metrics: _Optional[_Mapping[str, float]] = ..., champion_version: _Optional[int] = ..., better_probability: _Optional[float] = ..., reference_profile: _Optional[bytes] = ..., fit_seconds: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., as_of_us: _Optional[int] = ..., artifact_signature: _Optional[bytes] = ..., signing_key_id: _Optional[str] = ..., vectors_version: _Optional[int] = ..., labels_version: _Optional[int] = ..., record_json: _Optional[str] = ..., slices: _Optional[_Iterable[_Union[SliceMetrics, _Mapping]]] = ..., baseline: _Optional[_Union[NaiveBaseline, _Mapping]] = ..., schema: _Optional[_Union[ModelSchema, _Mapping]] = ..., column_scores: _Optional[_Mapping[str, float]] = ..., wall_seconds: _Optional[float] = ..., peak_memory_bytes: _Optional[int] = ..., joules: _Optional[float] = ..., card_uri: _Optional[str] = ..., card_sha256: _Optional[str] = ...) -> None: ...
+    cpu_seconds: float
+    wall_seconds: float
+    peak_memory_bytes: int
+    joules: float
+    def __init__(self, pipeline: _Optional[str] = ..., run_id: _Optional[str] = ..., run_number: _Optional[int] = ..., card_uri: _Optional[str] = ..., card_sha256: _Optional[str] = ..., cpu_seconds: _Optional[float] = ..., wall_seconds: _Optional[float] = ..., peak_memory_bytes: _Optional[int] = ..., joules: _Optional[float] = ...) -> None: ...
 
 class TrainingFailed(_message.Message):
     __slots__ = ("pipeline", "run_id", "run_number", "trigger", "reason", "cpu_seconds", "wall_seconds", "peak_memory_bytes", "joules")

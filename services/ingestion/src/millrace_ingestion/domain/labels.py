@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from millrace_ingestion.domain.events import LabelValue
 from millrace_ingestion.domain.problems import WrongValueError, shown
-from millrace_ingestion.domain.values import read_bool, read_float, read_name
+from millrace_ingestion.domain.values import read_bool, read_float, read_name, text_reader
 from millrace_kernel.pipeline import Label, LabelKind
 
 ReadLabel = Callable[[object], LabelValue]
@@ -17,6 +17,8 @@ def label_reader(label: Label) -> ReadLabel:
             return read_float
         case LabelKind.MULTICLASS:
             return read_class
+        case LabelKind.TEXT:
+            return read_words
         case LabelKind.BINARY:
             return read_bool if label.positive is None else _positive_is(label.positive)
 
@@ -32,6 +34,19 @@ def read_class(value: object) -> str:
     if value == "":
         raise WrongValueError("is empty", "send the class, or null to take the label back")
     return read_name(value)
+
+
+LONGEST_ANSWER = 8_192  # bytes: models carry the answers that they know
+
+
+def read_words(value: object) -> str:
+    """An answer in words, as it was written."""
+    if type(value) is str and not value.strip():
+        raise WrongValueError("is empty", "send the words, or null to take the label back")
+    return _read_words(value)
+
+
+_read_words = text_reader(LONGEST_ANSWER)
 
 
 def _positive_is(positive: str) -> ReadLabel:

@@ -21,7 +21,7 @@ from millrace_ingestion.domain.events import (
 from millrace_ingestion.domain.labels import ReadLabel, label_reader
 from millrace_ingestion.domain.problems import Problem, Refusal, WrongValueError
 from millrace_ingestion.domain.times import read_time
-from millrace_ingestion.domain.values import NUMBER_READERS, read_name, read_text
+from millrace_ingestion.domain.values import NUMBER_READERS, read_name, read_text, text_reader
 from millrace_kernel.ids import EntityId, PipelineName
 from millrace_kernel.pipeline import EventShape, FieldKind, Pipeline
 from millrace_kernel.time import EARLIEST, LATEST, Duration, Instant, format_duration, rfc3339
@@ -47,6 +47,7 @@ class NumberColumn:
 class TextColumn:
     name: str
     required: bool
+    read: Callable[[object], str] = read_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,10 @@ def compile_rules(pipeline: Pipeline) -> Rules:
             for field in pipeline.number_fields
         ),
         floats=_all_floats(pipeline),
-        texts=tuple(TextColumn(field.name, field.required) for field in pipeline.text_fields),
+        texts=tuple(
+            TextColumn(field.name, field.required, text_reader(field.max_bytes))
+            for field in pipeline.text_fields
+        ),
         label_field=pipeline.label.field,
         label_delay=pipeline.label.delay,
         read_label=label_reader(pipeline.label),
@@ -178,7 +182,7 @@ def _texts(
         value = body.get(column.name)
         if value is not None and value != "":
             try:
-                values.append(read_text(value))
+                values.append(column.read(value))
             except WrongValueError as wrong:
                 problems.append(wrong.at(column.name))
         elif column.required:

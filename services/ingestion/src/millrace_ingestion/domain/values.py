@@ -72,6 +72,26 @@ def read_text(value: object) -> str:
     raise WrongValueError(f"{shown(value)} is not a text", "send a JSON string")
 
 
+def text_reader(most_bytes: int | None) -> Callable[[object], str]:
+    """Reads texts that have at most so many bytes in UTF-8; None: no bound."""
+    if most_bytes is None:
+        return read_text
+
+    def read(value: object) -> str:
+        text = read_text(value)
+        # a character takes four bytes at most
+        if 4 * len(text) > most_bytes:
+            size = len(text.encode(errors="surrogatepass"))
+            if size > most_bytes:
+                raise WrongValueError(
+                    f"has {size} bytes",
+                    f"send at most {most_bytes}; of a field, max_bytes in the pipeline file says more",
+                )
+        return text
+
+    return read
+
+
 def read_name(value: object) -> str:
     """An id or an entity: a text that is not too long, or a whole number."""
     if type(value) is str:

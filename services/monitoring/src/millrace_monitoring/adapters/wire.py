@@ -50,7 +50,7 @@ def pipeline_applied(message: Message) -> events.PipelineApplied:
 
 def prediction_made(message: Message) -> events.PredictionMade:
     proto = PredictionMade.FromString(message.value)
-    answer: float | str | None = proto.class_label or None
+    answer: float | str | None = proto.class_label or proto.text or None
     if answer is None and proto.HasField("value") and math.isfinite(proto.value):
         answer = proto.value
     return events.PredictionMade(

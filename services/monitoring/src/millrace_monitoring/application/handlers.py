@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_kernel.ids import PipelineName
-from millrace_kernel.pipeline import LabelKind
 from millrace_kernel.time import Instant
 from millrace_monitoring.application.ports import Joins, Monitors, Pipelines, References
 from millrace_monitoring.domain import joins as join
@@ -176,9 +175,7 @@ def _check_answer(
     answer: float | str | None,
     event: PredictionMade | LabelObserved,
 ) -> None:
-    if answer is not None and isinstance(answer, str) != (
-        pipeline.label_kind is LabelKind.MULTICLASS
-    ):
+    if answer is not None and isinstance(answer, str) != pipeline.label_kind.is_text:
         raise PermanentError(
             f"{event.pipeline}: the {type(event).__name__} of event {event.event_id} is {answer!r}, which a "
             f"{pipeline.label_kind} label cannot be"

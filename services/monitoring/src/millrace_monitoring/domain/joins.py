@@ -70,7 +70,7 @@ def answered(
     if scored is not None and not keep:
         return NOTHING, scored
     answers = (*waiting.answers, answer)
-    kept = replace(waiting, answers=answers, since=prediction.recorded_at, number=number)
+    kept = Waiting(answers, waiting.truth, prediction.recorded_at, number, waiting.truth_at)
     return kept, scored
 
 

@@ -163,28 +163,30 @@ def on_scored(
     """Count a labelled answer; hold the champion's error against its past, and its full windows against its holdout."""
     kind = watched.label_kind
     tally = monitor.tallies.get(scored.version, Tally())
-    monitor = replace(
-        monitor,
-        tallies={**monitor.tallies, scored.version: quality.counted(tally, kind, scored.pair)},
-    )
+    tallies = {**monitor.tallies, scored.version: quality.counted(tally, kind, scored.pair)}
     if not (scored.answers_users and scored.version):
-        return monitor, ()
-    monitor = replace(monitor, overall=quality.counted(monitor.overall, kind, scored.pair))
+        return replace(monitor, tallies=tallies), ()
+    overall = quality.counted(monitor.overall, kind, scored.pair)
     if reference is None or (scored.epoch, scored.version) != (monitor.epoch, monitor.version):
-        return monitor, ()
+        return replace(monitor, tallies=tallies, overall=overall), ()
     context = Context(watched.name, monitor.version, cause.id)
-    monitor, of_error = _on_error(monitor, watched, reference, scored, context)
-    monitor, of_quality = _on_quality(monitor, watched, reference, scored, context)
-    return monitor, (*of_error, *of_quality)
+    detector, of_error = _on_error(monitor, watched, reference, scored)
+    window, report = quality.update(monitor.quality, kind, scored.pair, watched.monitoring.window)
+    # all that every label changes, at once: copying a monitor is what a label costs most
+    monitor = replace(monitor, tallies=tallies, overall=overall, concept=detector, quality=window)
+    monitor, drifted = _judge_one(monitor, context, of_error)
+    if report is None:
+        return monitor, drifted
+    tolerance = watched.monitoring.performance_tolerance
+    of_quality = findings.of_quality(reference, report, tolerance)
+    monitor, degraded = _judge_one(replace(monitor, last_quality=report), context, of_quality)
+    return monitor, (*drifted, *degraded)
 
 
 def _on_error(
-    monitor: Monitor,
-    watched: WatchedPipeline,
-    reference: Reference,
-    scored: Scored,
-    context: Context,
-) -> Outcome:
+    monitor: Monitor, watched: WatchedPipeline, reference: Reference, scored: Scored
+) -> tuple[Adwin, Finding | None]:
+    """The detector after one more error, and what it says of the mean error."""
     delta = watched.monitoring.concept_drift_delta
     detector = monitor.concept or Adwin(delta)
     if detector.delta != delta:
@@ -192,33 +194,17 @@ def _on_error(
     unit = findings.error_unit(reference, watched.label_kind)
     error = min(quality.error_of(watched.label_kind, scored.pair) / unit, findings.LONGEST_ERROR)
     detector, change = adwin.update(detector, error, scored.pair.at)
-    monitor = replace(monitor, concept=detector)
     standing = monitor.standing.findings.get(f"{Kind.CONCEPT}/{findings.ERROR}")
     if change is not None and change.is_increase:
-        finding = findings.of_increase(change, unit, scored.pair.at)
-    elif standing is not None and detector.seen % adwin.CHECK_EVERY == 0:
+        return detector, findings.of_increase(change, unit, scored.pair.at)
+    if standing is not None and detector.seen % adwin.CHECK_EVERY == 0:
         tolerance = watched.monitoring.performance_tolerance
-        finding = findings.of_recovery(standing, detector.mean * unit, tolerance)
-    else:
-        return monitor, ()
-    return _judge(monitor, context, Kind.CONCEPT, (finding,))
+        return detector, findings.of_recovery(standing, detector.mean * unit, tolerance)
+    return detector, None
 
 
-def _on_quality(
-    monitor: Monitor,
-    watched: WatchedPipeline,
-    reference: Reference,
-    scored: Scored,
-    context: Context,
-) -> Outcome:
-    size = watched.monitoring.window
-    window, report = quality.update(monitor.quality, watched.label_kind, scored.pair, size)
-    monitor = replace(monitor, quality=window)
-    if report is None:
-        return monitor, ()
-    monitor = replace(monitor, last_quality=report)
-    finding = findings.of_quality(reference, report, watched.monitoring.performance_tolerance)
-    return _judge(monitor, context, Kind.PERFORMANCE, (finding,)) if finding else (monitor, ())
+def _judge_one(monitor: Monitor, context: Context, finding: Finding | None) -> Outcome:
+    return (monitor, ()) if finding is None else _judge(monitor, context, finding.kind, (finding,))
 
 
 def _judge(monitor: Monitor, context: Context, kind: Kind, found: Iterable[Finding]) -> Outcome:

@@ -1,7 +1,7 @@
 """How good answers were: running sums of a model version, and tumbling windows of the champion's labelled answers.
 
 The metrics have the names and the meaning they have in a pipeline file's gates. Multiclass `log_loss` is not measured:
-a prediction says nothing about the order of its probabilities.
+a prediction says nothing about the order of its probabilities. Of answers in words only `exact_match` is.
 """
 
 import math
@@ -10,9 +10,12 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from millrace_kernel.pipeline import LabelKind
+from millrace_kernel.texts import says_the_same
 from millrace_kernel.time import EARLIEST, LATEST, Instant
 
-HIGHER_IS_BETTER = frozenset({"r2", "accuracy", "roc_auc", "average_precision", "macro_f1"})
+HIGHER_IS_BETTER = frozenset(
+    {"r2", "accuracy", "roc_auc", "average_precision", "macro_f1", "exact_match", "rouge_l", "bleu"}
+)
 RANKED_AT_MOST = 10_000  # pairs of a window that roc_auc and average_precision look at, the newest; other metrics see all
 _HALF = 0.5  # binary: truths are 0 and 1, and the more probable of the two is the answer
 _LEAST_PROBABILITY = (
@@ -49,8 +52,8 @@ class Tally:
 
 def error_of(kind: LabelKind, pair: Pair) -> float:
     """How wrong one answer was: the distance of numbers (for binary of the probability from 0 or 1), else 0 or 1."""
-    if kind is LabelKind.MULTICLASS:
-        return float(pair.answer != pair.truth)
+    if kind.is_text:
+        return float(not _is_right(kind, pair))
     return abs(float(pair.truth) - float(pair.answer))
 
 
@@ -63,6 +66,16 @@ def counted(tally: Tally, kind: LabelKind, pair: Pair) -> Tally:
             return _counted_probability(tally, float(pair.answer), float(pair.truth))
         case LabelKind.MULTICLASS:
             return _counted_class(tally, str(pair.answer), str(pair.truth))
+        case LabelKind.TEXT:
+            hits = tally.hits + _is_right(kind, pair)
+            return replace(tally, events=tally.events + 1, hits=hits)
+
+
+def _is_right(kind: LabelKind, pair: Pair) -> bool:
+    """Of texts."""
+    if kind is LabelKind.TEXT:
+        return says_the_same(str(pair.answer), str(pair.truth))
+    return pair.answer == pair.truth
 
 
 def _counted_number(tally: Tally, answer: float, truth: float) -> Tally:
@@ -70,8 +83,7 @@ def _counted_number(tally: Tally, answer: float, truth: float) -> Tally:
     error = truth - answer
     distance = truth - tally.truth_mean
     mean = tally.truth_mean + distance / events
-    return replace(
-        tally,
+    return Tally(  # `replace` takes twice as long, and this is done three times for every label
         events=events,
         absolute=tally.absolute + abs(error),
         squared=tally.squared + error * error,
@@ -83,8 +95,7 @@ def _counted_number(tally: Tally, answer: float, truth: float) -> Tally:
 def _counted_probability(tally: Tally, answer: float, truth: float) -> Tally:
     happened = truth >= _HALF
     probability = answer if happened else 1.0 - answer
-    return replace(
-        tally,
+    return Tally(  # as for numbers
         events=tally.events + 1,
         absolute=tally.absolute + abs(truth - answer),
         hits=tally.hits + ((answer >= _HALF) == happened),
@@ -125,6 +136,8 @@ def _metrics(tally: Tally, kind: LabelKind) -> Iterator[tuple[str, float]]:
             ]
             yield "accuracy", tally.hits / events
             yield "macro_f1", math.fsum(f1s) / len(f1s)
+        case LabelKind.TEXT:
+            yield "exact_match", tally.hits / events
 
 
 @dataclass(frozen=True, slots=True)

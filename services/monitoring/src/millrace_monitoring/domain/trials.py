@@ -14,7 +14,7 @@ from millrace_monitoring.domain.events import (
     Verdict,
 )
 from millrace_monitoring.domain.findings import error_unit
-from millrace_monitoring.domain.quality import Pair, Tally, counted, metrics_of
+from millrace_monitoring.domain.quality import Pair, Tally, counted, error_of, metrics_of
 from millrace_monitoring.domain.sequences import NO_EVIDENCE, Evidence
 from millrace_monitoring.domain.windows import Reference
 
@@ -79,15 +79,15 @@ class Loss:
     unit: float
 
     def of(self, kind: LabelKind, pair: Pair) -> float:
-        if kind is LabelKind.MULTICLASS:
-            return float(pair.answer != pair.truth)
+        if kind.is_text:
+            return error_of(kind, pair)
         error = abs(float(pair.truth) - float(pair.answer))
         return error if self.name == "absolute" else error * error
 
 
 def loss_of(reference: Reference, kind: LabelKind) -> Loss:
     match kind:
-        case LabelKind.MULTICLASS:
+        case LabelKind.MULTICLASS | LabelKind.TEXT:
             return Loss("error", 1.0)
         case LabelKind.BINARY:
             return Loss("brier", 1.0)

@@ -38,7 +38,7 @@ def reference_of(version: ModelVersionNumber, epoch: int, profile: ReferenceProf
         ends.append(ends[-1] + len(column.shares) + 1)
     shape = Shape(
         numbers=tuple(c.name for c in profile.columns if c.kind is VectorKind.NUMBER),
-        categories=tuple(c.name for c in profile.columns if c.kind is VectorKind.CATEGORY),
+        categories=tuple(c.name for c in profile.columns if c.kind is not VectorKind.NUMBER),
     )
     return Reference(version, epoch, profile, columns, tuple(ends[:-1]), shape, ends[-1])
 

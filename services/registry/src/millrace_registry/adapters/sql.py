@@ -19,6 +19,7 @@ from millrace_registry.domain.events import (
     ApplyPipeline,
     ChallengerStarted,
     Change,
+    ModelCardMade,
     ModelPromoted,
     ModelRegistered,
     ModelRolledBack,
@@ -176,6 +177,13 @@ class SqlVersions:
         )
         row = self._connection.execute(query).first()
         return None if row is None else ModelVersionNumber(row.version)
+
+    def put_card(
+        self, pipeline: PipelineName, version: ModelVersionNumber, card: ModelCardMade
+    ) -> None:
+        table = tables.model_versions
+        values = {"card_uri": card.uri, "card_sha256": card.sha256}
+        self._connection.execute(update(table).where(*_is(pipeline, version)).values(values))
 
     def done(self, pipeline: PipelineName, cause: str) -> bool:
         models, promotions = tables.model_versions.c, tables.promotions.c

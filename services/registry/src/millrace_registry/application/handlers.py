@@ -8,7 +8,7 @@ from millrace_kernel.time import Instant
 from millrace_registry.application.ports import FileOvertakenError, Pipelines, Seals, Versions
 from millrace_registry.domain import challengers, promotion
 from millrace_registry.domain import pipelines as files
-from millrace_registry.domain.errors import UnknownPipelineError
+from millrace_registry.domain.errors import UnknownPipelineError, UnregisteredRunError
 from millrace_registry.domain.events import (
     NO_MODEL,
     ApplyPipeline,
@@ -17,6 +17,7 @@ from millrace_registry.domain.events import (
     ChallengerCompared,
     Change,
     DeploymentFailed,
+    ModelCardMade,
     ModelRejected,
     ModelVersion,
     PausePipeline,
@@ -62,6 +63,13 @@ def on_training_completed(
         return
     changes = promotion.on_candidate(versions.of(event.pipeline), event, file)
     yield from _decided(versions, file, changes, event.id, event.at)
+
+
+def on_card_made(event: ModelCardMade, versions: Versions) -> None:
+    version = versions.of_run(event.pipeline, event.run_id)
+    if version is None:
+        raise UnregisteredRunError(event.pipeline, event.run_number)
+    versions.put_card(event.pipeline, version, event)
 
 
 def on_approve(

@@ -9,6 +9,7 @@ from millrace_kernel.time import Instant
 from millrace_registry.domain.events import (
     ApplyPipeline,
     Change,
+    ModelCardMade,
     ModelVersion,
     PipelineApplied,
     TrainingCompleted,
@@ -59,6 +60,11 @@ class Versions(Protocol):
 
     def of_run(self, pipeline: PipelineName, run_id: RunId) -> ModelVersionNumber | None:
         """The version that the run became, if it has been registered."""
+
+    def put_card(
+        self, pipeline: PipelineName, version: ModelVersionNumber, card: ModelCardMade
+    ) -> None:
+        """Keep where the version's model card is."""
 
     def done(self, pipeline: PipelineName, cause: str) -> bool:
         """Whether this message has led to a decision before: topics may carry a command twice."""

@@ -22,13 +22,24 @@ class CommandRefusedError(PermanentError):
     """A command that cannot be carried out as things stand. The text says why, and what can be done."""
 
 
+class UnregisteredRunError(PermanentError):
+    """A model card of a run that led to no version here."""
+
+    def __init__(self, pipeline: str, run_number: int) -> None:
+        super().__init__(
+            f"{pipeline}: run {run_number} led to no model version, so its model card belongs to none; if the run's "
+            "TrainingCompleted is a dead letter, replay that first, then this"
+        )
+
+
 class UnknownCardError(PermanentError):
     """No model card was made for this version."""
 
     def __init__(self, pipeline: str, version: int) -> None:
         super().__init__(
-            f"version {version} of {pipeline} has no model card: it only added trees to the champion, was made before "
-            "there were cards, or training leaves them out (TRAINING_CARDS) or failed to make it (see the run's notes)"
+            f"version {version} of {pipeline} has no model card: it is still being made (ask again in some seconds), the "
+            "version only added trees to the champion or was made before there were cards, or training leaves them "
+            "out (TRAINING_CARDS) or failed to make it (see the run's notes)"
         )
 
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from millrace_kernel.evidence import NO_EVIDENCE, Evidence
 from millrace_kernel.ids import ModelVersionNumber, PipelineName, RunId
 from millrace_kernel.pipeline import Pipeline
 from millrace_kernel.time import Instant
-from millrace_registry.domain.evidence import NO_EVIDENCE, Evidence
 
 NO_MODEL = ModelVersionNumber(0)
 
@@ -56,9 +56,18 @@ class TrainingCompleted:
     as_of: Instant
     id: str
     at: Instant
-    card_uri: str = ""  # of the model card; empty: none was made
-    card_sha256: str = ""
     evidence: Evidence = NO_EVIDENCE  # for the gates; what they made of it is kept in the verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCardMade:
+    """A candidate's model card is there; it comes after the candidate."""
+
+    pipeline: PipelineName
+    run_id: RunId
+    run_number: int
+    uri: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from millrace_registry.domain.events import NO_MODEL, TrainingCompleted, Verdict
 from millrace_registry.domain.groups import fairness, worst_slice
 
 DEFAULT_CONFIDENCE = 0.95
+_OF_CLASSES = (LabelKind.BINARY, LabelKind.MULTICLASS)
 
 
 def judge(
@@ -151,7 +152,7 @@ def _schema(file: Pipeline, training: TrainingCompleted) -> tuple[bool, str]:
         problems.append(
             f"it answers a {schema.label_kind} label, the pipeline's is {file.label.kind}"
         )
-    elif file.label.kind is not LabelKind.REGRESSION and len(schema.classes) < 2:
+    elif file.label.kind in _OF_CLASSES and len(schema.classes) < 2:
         problems.append(f"it can answer {list(schema.classes)} only")
     if problems:
         return False, "; ".join(problems)

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Sequence
 
+from millrace_kernel.evidence import SliceMetrics
 from millrace_kernel.pipeline import LOWER_IS_BETTER, Fairness, Gate
-from millrace_registry.domain.evidence import Slice
 
 _NAMED = 5  # groups that a verdict names
 
 
-def worst_slice(gate: Gate, slices: Sequence[Slice]) -> tuple[bool, str]:
+def worst_slice(gate: Gate, slices: Sequence[SliceMetrics]) -> tuple[bool, str]:
     """Every slice that is large enough keeps the bound. Those that are too small are counted, and decide nothing."""
     measured = [part for part in slices if part.by == gate.by]
     judged = [part for part in measured if part.rows >= gate.rows and gate.metric in part.metrics]
@@ -28,7 +28,7 @@ def worst_slice(gate: Gate, slices: Sequence[Slice]) -> tuple[bool, str]:
     return passed, evidence
 
 
-def fairness(gate: Gate, slices: Sequence[Slice]) -> tuple[bool, str]:
+def fairness(gate: Gate, slices: Sequence[SliceMetrics]) -> tuple[bool, str]:
     """A bound on the difference or the ratio between the groups' shares. One group alone is treated like itself: that passes."""
     share, of = _SHARES[Fairness(gate.metric)]
     measured = [part for part in slices if part.by == gate.by]
@@ -58,13 +58,13 @@ _SHARES = {
 }
 
 
-def _counted(part: Slice, of: str) -> float:
+def _counted(part: SliceMetrics, of: str) -> float:
     """The rows that a share is of: a share of few says nothing."""
     value = part.metrics.get(of, 0.0) if of else float(part.rows)
     return 0.0 if math.isnan(value) else value
 
 
-def _told(shares: Sequence[Slice], share: str, of: str) -> str:
+def _told(shares: Sequence[SliceMetrics], share: str, of: str) -> str:
     """The groups with the smallest and largest shares, with counts."""
     shown = shares if len(shares) <= _NAMED else [*shares[: _NAMED - 1], shares[-1]]
     what = "answered 1 of those labelled 1" if of else "answered 1"
@@ -76,7 +76,7 @@ def _told(shares: Sequence[Slice], share: str, of: str) -> str:
     return f"{what}: {', '.join(told)}{more}"
 
 
-def _nothing(gate: Gate, measured: Sequence[Slice]) -> str:
+def _nothing(gate: Gate, measured: Sequence[SliceMetrics]) -> str:
     if not measured:
         return f"the run measured no slices by {gate.by}"
     largest = max(measured, key=lambda part: part.rows)
@@ -86,6 +86,6 @@ def _nothing(gate: Gate, measured: Sequence[Slice]) -> str:
     )
 
 
-def _left_out(gate: Gate, measured: Sequence[Slice], judged: Sequence[Slice]) -> str:
+def _left_out(gate: Gate, measured: Sequence[SliceMetrics], judged: Sequence[SliceMetrics]) -> str:
     count = len(measured) - len(judged)
     return f"; {count} of too few rows (under {gate.rows}) not counted" if count else ""

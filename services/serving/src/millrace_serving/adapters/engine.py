@@ -10,7 +10,6 @@ from millrace_artifacts.seal import Seal, Statement, Vault
 from millrace_artifacts.single_row import RowScorer
 from millrace_artifacts.trial import try_artifact
 from millrace_kernel.errors import MillraceError, PermanentError
-from millrace_kernel.pipeline import LabelKind
 from millrace_serving.adapters.tried import Tried
 from millrace_serving.application.ports import Engine, LoadedModel
 from millrace_serving.domain.answers import Scores, answers
@@ -39,9 +38,9 @@ class ArtifactModel(LoadedModel):
         self._memory = memory
         given = scorer.signature
         # a binary model's classes are 0 and 1, which no answer names
-        classes = given.classes if given.label_kind is LabelKind.MULTICLASS else ()
+        classes = given.classes if given.label_kind.is_text else ()
         self._signature = Signature(
-            Columns(given.numbers, given.categories),
+            Columns(given.numbers, given.categories, frozenset(text.name for text in given.texts)),
             given.label_kind,
             classes,
             given.quantiles,
@@ -125,7 +124,10 @@ def _memory_of(artifact: Artifact) -> int:
     native = model.native.content if model.native else b""
     content = (model.onnx or b"") if model.runtime is Runtime.ONNX else native
     fixed, each = _MEMORY[model.runtime]
-    return round(fixed + each * len(content))
+    # a sentence encoder is kept open as another ONNX model; versions that share one count it each
+    beside, each_beside = _MEMORY[Runtime.ONNX]
+    encoder = 0.0 if model.encoder is None else beside + each_beside * len(model.encoder)
+    return round(fixed + each * len(content) + encoder)
 
 
 def _warm_up(model: ArtifactModel) -> None:

@@ -4,28 +4,26 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from prometheus_client import Counter, Gauge
 from typing_extensions import override
 
 from millrace_bus.broker import Broker, Producer
-from millrace_bus.outputs import Outputs, by_partition
+from millrace_bus.outputs import by_partition
 from millrace_bus.retry import Backoff
-from millrace_contracts.cloudevents import sequence
-from millrace_contracts.message import Cause, Outgoing
+from millrace_contracts.message import Outgoing
 from millrace_contracts.wire import WireTable
 from millrace_kernel.errors import TransientError
 from millrace_kernel.time import Instant
 from millrace_serving.adapters.backlog import Backlog, Entry
-from millrace_serving.adapters.row_log import HeaderWriter, LoggedRow, RowForm
+from millrace_serving.adapters.entries import Recorder, TakenRows, made
+from millrace_serving.adapters.row_log import RowForm
 from millrace_serving.adapters.spill import Segment, Spill, SpillFullError
 from millrace_serving.application.ports import Publisher, RowLog
 from millrace_serving.domain.champions import Champion
 from millrace_serving.domain.events import PredictionMade
 from millrace_telemetry.metrics import BusMetrics
-from millrace_telemetry.tracing import NO_TRACING
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +38,6 @@ _LAST_SEND_SECONDS = 2
 _LOOK_AGAIN_SECONDS = 0.05
 _TURNS = 4  # in which records are written out while one lingers
 _TURN = 50  # records
-
-_OBJECT_BYTES = 600  # a prediction, its vector and its answer, without what they hold
-_ROW_BYTES = 400  # the same for a single row
-_NUMBER_BYTES = 32  # a float, and the reference to it
-_TEXT_BYTES = 64  # a short string's head, and the reference to it
 
 
 class _State(Enum):
@@ -66,14 +59,6 @@ class _Expectation(AbstractContextManager[None]):
     @override
     def __exit__(self, *error: object) -> None:
         self._publisher.expect(-1)
-
-
-@dataclass(slots=True)
-class _Made:
-    """A prediction as the general way makes it."""
-
-    prediction: PredictionMade
-    size: int
 
 
 class BusPublisher(Publisher):
@@ -110,8 +95,6 @@ class BusPublisher(Publisher):
         self.ready = asyncio.Event()
         self._broker = broker
         source = f"millrace/serving/requests/{instance}/{started}"
-        self._outputs = Outputs(source, wire, NO_TRACING)
-        self._headers = HeaderWriter(source)
         self._chance = chance
         self._room = room
         self._room_bytes = room_bytes
@@ -121,7 +104,7 @@ class BusPublisher(Publisher):
         self._spill_seconds = spill_seconds
         self._backoff = backoff or Backoff()
         self._metrics = metrics or BusMetrics()
-        self._backlog = Backlog(self._record, spill, started)
+        self._backlog = Backlog(Recorder(source, wire).record, spill, started)
         self._outside_bytes = 0  # of predictions that there was no room for yet
         self._work = asyncio.Event()  # something waits, or nothing will any more
         self._freed = asyncio.Event()
@@ -174,7 +157,7 @@ class BusPublisher(Publisher):
 
     @override
     async def publish(self, predictions: Sequence[PredictionMade]) -> None:
-        entries = [_Made(prediction, _bytes_of(prediction)) for prediction in predictions]
+        entries = [made(prediction) for prediction in predictions]
         left = sum(entry.size for entry in entries)
         self._outside_bytes += left
         taken = 0
@@ -197,7 +180,7 @@ class BusPublisher(Publisher):
 
     def row_log(self, champion: Champion) -> RowLog:
         """Where a champion's answers to single rows go."""
-        return _BusRowLog(self, RowForm(champion))
+        return TakenRows(self, RowForm(champion))
 
     def take(self, entry: Entry) -> None:
         """There is room for it."""
@@ -381,62 +364,3 @@ class BusPublisher(Publisher):
         self._spilled.inc(count)
         self._freed.set()
         return count
-
-    def _record(self, entry: Entry, number: int) -> Outgoing:
-        """The number-th since this start, which is its sequence. A request is its own cause."""
-        if isinstance(entry, LoggedRow):
-            return entry.record(number, self._headers)
-        assert isinstance(entry, _Made)
-        vector = entry.prediction.vector
-        cause = Cause(vector.event_id, vector.event_time, vector.event_id)
-        return self._outputs.record(entry.prediction, cause, sequence(number, 0), 0)
-
-
-class _BusRowLog(RowLog):
-    def __init__(self, publisher: BusPublisher, form: RowForm) -> None:
-        self._publisher = publisher
-        self._form = form
-
-    @property
-    @override
-    def has_room(self) -> bool:
-        return self._publisher.has_room
-
-    @override
-    def add(
-        self,
-        event_id: str,
-        at: Instant,
-        numbers: bytes,
-        categories: Sequence[str],
-        value: float | None,
-        class_label: str,
-        probabilities: Sequence[float],
-    ) -> None:
-        size = _ROW_BYTES + len(numbers) + _NUMBER_BYTES * len(probabilities)
-        if categories:
-            size += _bytes_of_texts(categories)
-        self._publisher.take(
-            LoggedRow(
-                self._form,
-                event_id,
-                at,
-                numbers,
-                categories,
-                value,
-                class_label,
-                probabilities,
-                size,
-            )
-        )
-
-
-def _bytes_of(prediction: PredictionMade) -> int:
-    """About what a prediction takes in memory."""
-    vector = prediction.vector
-    numbers = len(vector.numbers) + len(prediction.answer.probabilities)
-    return _OBJECT_BYTES + _NUMBER_BYTES * numbers + _bytes_of_texts(vector.categories)
-
-
-def _bytes_of_texts(texts: Sequence[str]) -> int:
-    return sum(map(len, texts)) + _TEXT_BYTES * len(texts)

@@ -6,7 +6,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from millrace_contracts.hot_fields import doubles, opening, text, texts, whole
+from millrace_contracts.hot_fields import doubles, opening, text, texts, varint, whole
 from millrace_contracts.message import Message
 from millrace_contracts.pipeline_file import PipelineFileError, pipeline_from_json
 from millrace_contracts.wire import Encoder, WireTable, instant_of
@@ -39,10 +39,11 @@ from millrace_serving.domain.events import (
     Role,
 )
 
-# tags of PredictionMade's fields 6 to 17
+# tags of PredictionMade's fields 6 to 18
 _VERSION, _EPOCH, _ROLE, _VALUE_TAG, _CLASS_LABEL = 0x30, 0x38, 0x40, 0x49, 0x52
 _PROBABILITIES, _NUMBERS, _CATEGORIES, _TRIAL, _SECONDS = 0x5A, 0x62, 0x6A, 0x70, 0x79
 _QUANTILES, _INTERVAL = 0x82, 0x8A
+_TEXT = b"\x92\x01"
 _VALUE = Struct("<Bd").pack  # a tag and a double of its own
 
 _ROLES = {
@@ -135,7 +136,7 @@ _ENDINGS: dict[str, type[ModelRejectedProto | ModelRetiredProto | ApprovalReques
 
 def encode_prediction_made(event: PredictionMade) -> bytes:
     pipeline, pipeline_version, event_id, entity, time, numbers, categories = event.vector
-    value, class_label, probabilities, quantiles, interval = event.answer
+    value, class_label, probabilities, quantiles, interval, words = event.answer
     return b"".join(
         (
             opening(pipeline, pipeline_version, event_id, entity, time),
@@ -149,8 +150,16 @@ def encode_prediction_made(event: PredictionMade) -> bytes:
             _VALUE(_SECONDS, event.seconds) if event.seconds else b"",
             doubles(_QUANTILES, quantiles),
             doubles(_INTERVAL, interval),
+            _in_words(words),
         )
     )
+
+
+def _in_words(words: str) -> bytes:
+    if not words:
+        return b""
+    content = words.encode()
+    return b"%b%b%b" % (_TEXT, varint(len(content)), content)
 
 
 @lru_cache(maxsize=1_024)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from millrace_kernel.errors import MillraceError
 from millrace_kernel.ids import EntityId, PipelineName
-from millrace_kernel.pipeline import Field, Pipeline
+from millrace_kernel.pipeline import Field, FieldKind, Pipeline
 from millrace_kernel.time import SECOND, Clock, Instant, parse_rfc3339, rfc3339
 from millrace_serving.application.pipelines import Pipelines
 from millrace_serving.domain.columns import Columns
@@ -216,13 +216,19 @@ def _happenings(asked: _Asked) -> list[Happening]:
     given, columns, shape = asked.given, asked.columns, asked.pipeline.event
     times = _times(given, shape.time) if shape.time in given.names else None
     fields: dict[str, Sequence[Value]] = {
-        field.name: given.texts(field.name) if field.is_text else given.numbers(field.name)
+        field.name: given.texts(field.name, free=field.kind is FieldKind.TEXT)
+        if field.is_text
+        else given.numbers(field.name)
         for field in asked.fields
     }
     features: dict[str, Sequence[Value]] = {
         name: given.numbers(name) for name in columns.numbers if name in given.names
     }
-    features |= {name: given.texts(name) for name in columns.categories if name in given.names}
+    features |= {
+        name: given.texts(name, free=name in columns.texts)
+        for name in columns.categories
+        if name in given.names
+    }
     return [
         Happening(
             {name: values[row] for name, values in fields.items()},

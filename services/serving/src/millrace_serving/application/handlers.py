@@ -90,14 +90,14 @@ def _on_group(
 def _fallbacks(
     vectors: Sequence[FeaturesComputed], pipeline: Pipeline, columns: Columns
 ) -> list[PredictionMade]:
-    rule = pipeline.model.fallback
+    rule, kind = pipeline.model.fallback, pipeline.label.kind
     return [
         PredictionMade(
             vector,
             BEFORE_ANY_MODEL,
             BEFORE_ANY_EPOCH,
             Role.FALLBACK,
-            fallback(rule, columns, vector.numbers, vector.categories),
+            fallback(rule, columns, vector.numbers, vector.categories, kind),
         )
         for vector in vectors
     ]

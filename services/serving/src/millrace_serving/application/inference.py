@@ -72,9 +72,9 @@ class _Answering:
     def answers(self, rows: Rows) -> list[Answer]:
         if self.deployment:
             return answers_of(self.deployment, rows)
-        rule, columns = self.pipeline.model.fallback, rows.columns
+        rule, columns, kind = self.pipeline.model.fallback, rows.columns, self.pipeline.label.kind
         vectors = zip(rows.numbers.tolist(), rows.categories, strict=True)
-        return [fallback(rule, columns, numbers, categories) for numbers, categories in vectors]
+        return [fallback(rule, columns, numbers, texts, kind) for numbers, texts in vectors]
 
 
 class Inference:

@@ -17,7 +17,7 @@ class Answer(NamedTuple):
 
     `value`: the value (regression) or the probability of the positive class (binary); None when no answer was possible.
     `class_label` and `probabilities` are multiclass's; the probabilities are in the order of the model's classes. `quantiles`
-    and `interval` (its two ends) are of models that give them.
+    and `interval` (its two ends) are of models that give them. `text` is the answer in words.
     """
 
     value: float | None = None
@@ -25,6 +25,12 @@ class Answer(NamedTuple):
     probabilities: tuple[float, ...] = ()
     quantiles: tuple[float, ...] = ()
     interval: tuple[float, ...] = ()
+    text: str = ""
+
+    @property
+    def wording(self) -> str:
+        """What it says as a text: a class or words; empty for a number, or no answer."""
+        return self.text or self.class_label
 
 
 NO_ANSWER = Answer()
@@ -49,6 +55,8 @@ def answers(kind: LabelKind, classes: tuple[str, ...], scores: Scores) -> list[A
         return _most_probable(classes, scores.probabilities)
     if scores.values is None:
         raise ValueError(f"a {kind} model must give values")
+    if kind is LabelKind.TEXT:
+        return [_worded(classes, value) for value in scores.values.tolist()]
     found = [_of_value(value) for value in scores.values.tolist()]
     if scores.quantiles is None and scores.interval is None:
         return found
@@ -61,16 +69,28 @@ def answers(kind: LabelKind, classes: tuple[str, ...], scores: Scores) -> list[A
 
 
 def fallback(
-    rule: str | float | None, columns: Columns, numbers: Sequence[float], categories: Sequence[str]
+    rule: str | float | None,
+    columns: Columns,
+    numbers: Sequence[float],
+    categories: Sequence[str],
+    kind: LabelKind = LabelKind.MULTICLASS,
 ) -> Answer:
-    """Before the first champion: a feature's value in this vector (multiclass: a category's), a constant, or no answer."""
+    """Before the first champion: a feature's value in this vector (multiclass: a category's), a constant, or no answer.
+
+    `kind`: the label's.
+    """
     if not isinstance(rule, str):
         return NO_ANSWER if rule is None else _of_value(float(rule))
     if rule in columns.numbers:
         return _of_value(numbers[columns.numbers.index(rule)])
     if rule in columns.categories:
-        return Answer(class_label=categories[columns.categories.index(rule)])
+        said = categories[columns.categories.index(rule)]
+        return Answer(text=said) if kind is LabelKind.TEXT else Answer(class_label=said)
     return NO_ANSWER
+
+
+def _worded(classes: tuple[str, ...], place: float) -> Answer:
+    return Answer(text=classes[int(place)]) if 0 <= place < len(classes) else NO_ANSWER
 
 
 def _of_value(value: float) -> Answer:

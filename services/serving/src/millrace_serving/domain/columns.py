@@ -1,7 +1,7 @@
 """Columns by name: how a vector of one pipeline version becomes the input of a model made for another."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -18,16 +18,18 @@ Categories = Sequence[tuple[str, ...]]  # one tuple per row
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The names of a vector's columns, in order."""
+    """The names of a vector's columns, in order. `texts` are those of the categories that are free text, and may be long."""
 
     numbers: tuple[str, ...]
     categories: tuple[str, ...]
+    texts: frozenset[str] = field(default=frozenset(), compare=False)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> "Columns":
         return cls(
             numbers=tuple(feature.name for feature in pipeline.numbers),
             categories=tuple(feature.name for feature in pipeline.categories),
+            texts=frozenset(pipeline.texts),
         )
 
 

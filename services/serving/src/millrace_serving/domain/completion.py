@@ -65,7 +65,7 @@ class Completer:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._stale_after = pipeline.serving.stale_after
-        self._texts = {f.name for f in pipeline.features if f.kind is VectorKind.CATEGORY}
+        self._texts = {f.name for f in pipeline.features if f.kind is not VectorKind.NUMBER}
         self._fields = {feature.name for feature in pipeline.features if feature.field}
         self._computed = {
             feature.name: computed

@@ -38,6 +38,7 @@ _OUTPUTS: dict[LabelKind, dict[str, str]] = {
     LabelKind.REGRESSION: {"value": "FP64"},
     LabelKind.BINARY: {"probability": "FP64", "label": "BOOL"},
     LabelKind.MULTICLASS: {"class": "BYTES", "probabilities": "FP64"},
+    LabelKind.TEXT: {"text": "BYTES"},
 }
 
 
@@ -84,6 +85,8 @@ def _output(name: str, datatype: str, answers: Sequence[Answer], widths: Mapping
             ]
         case "class":
             data = [answer.class_label or None for answer in answers]
+        case "text":
+            data = [answer.text or None for answer in answers]
         case "probabilities":
             data = _flattened([answer.probabilities for answer in answers], widths[name])
             shape.append(widths[name])

@@ -37,6 +37,7 @@ _NOT_UNDERSTOOD = {
 # what a request says becomes one message on the bus, which must stay below a broker's 1 MB
 LONGEST_ID = 200
 LONGEST_TEXT = 1_000
+LONGEST_FREE_TEXT = 65_536  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,9 @@ class Given:
         numbers: list[float] = _floats(self._tensors[name]).tolist()
         return numbers
 
-    def texts(self, name: str) -> list[str]:
-        """Empty where missing."""
-        return _texts(self._tensors[name])
+    def texts(self, name: str, *, free: bool = False) -> list[str]:
+        """Empty where missing. `free`: what somebody wrote, which may be long."""
+        return _texts(self._tensors[name], free=free)
 
     def names_in(self, name: str) -> list[str]:
         """Texts that name something: whole numbers count as their digits, as they do where events come in."""
@@ -139,7 +140,9 @@ def _rows(tensors: Mapping[str, _Tensor], columns: Columns) -> Rows:
     numbers = np.empty((count, len(columns.numbers)))
     for index, name in enumerate(columns.numbers):
         numbers[:, index] = _floats(_column(tensors[name]))
-    texts = [_texts(_column(tensors[name])) for name in columns.categories]
+    texts = [
+        _texts(_column(tensors[name]), free=name in columns.texts) for name in columns.categories
+    ]
     return Rows(columns, numbers, list(zip(*texts, strict=True)) if texts else [()] * count)
 
 
@@ -215,19 +218,30 @@ def _floats(tensor: _Tensor) -> Numbers:
         ) from error
 
 
-def _texts(tensor: _Tensor) -> list[str]:
+def _texts(tensor: _Tensor, *, free: bool) -> list[str]:
     if tensor.datatype != "BYTES":
+        what = "text" if free else "category"
         raise RequestRefusedError(
-            f"the feature {tensor.name!r} is a category: send BYTES, not {tensor.datatype}"
+            f"the feature {tensor.name!r} is a {what}: send BYTES, not {tensor.datatype}"
         )
     assert isinstance(tensor.data, list)
     _check_types(tensor.name, tensor.datatype, tensor.data, _BYTES_TYPES)
     texts = [value or MISSING_CATEGORY for value in tensor.data]
-    if max(map(len, texts)) > LONGEST_TEXT:
+    longest = max(map(len, texts))
+    if not free and longest > LONGEST_TEXT:
         raise RequestRefusedError(
             f"the input {tensor.name!r} holds a text of more than {LONGEST_TEXT} characters"
         )
+    # a character takes four bytes at most
+    if free and 4 * longest > LONGEST_FREE_TEXT and max(map(_bytes_of, texts)) > LONGEST_FREE_TEXT:
+        raise RequestRefusedError(
+            f"the input {tensor.name!r} holds a text of more than {LONGEST_FREE_TEXT} bytes"
+        )
     return texts
+
+
+def _bytes_of(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
 
 
 def _check_types(name: str, datatype: str, data: list[Any], allowed: frozenset[type]) -> None:

@@ -8,6 +8,9 @@ has resident: RLIMIT_AS would count addresses, of which Arrow, OpenMP and ONNX R
 touch, and its end would be a crash somewhere in a library instead of a reason. Between two looks a child may take more;
 if that exhausts the machine, the kernel ends the child first, which asks for it (oom_score_adj), not the service.
 
+A child may start programs of its own (`Limits.family`). It leads a group, and what is below it counts as its own and ends with
+it, whoever dies first: the child when its service is killed, the service when its child is.
+
 A child handles foreign data with native libraries, so its answer is not believed to be harmless: it is MessagePack of one
 type, checked as it is read. What goes the other way, from the service to its own child, `multiprocessing` pickles.
 """
@@ -31,7 +34,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from millrace_kernel.errors import PermanentError
+from millrace_kernel.errors import PermanentError, TransientError
+from millrace_training.adapters.family import end_all, end_group, family_of
 from millrace_training.adapters.metering import Meter, Usage, own_usage
 from millrace_training.domain.costs import Cost
 
@@ -60,11 +64,12 @@ class ChildFailedError(PermanentError):
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a child may use: `seconds` of wall time, of processor time (None: as much as it gets), and bytes resident,
-    the libraries included (None: as much as there is)."""
+    the libraries included (None: as much as there is). `family`: it starts programs, which are looked at, too."""
 
     seconds: float
     cpu_seconds: float | None = None
     memory_bytes: int | None = None
+    family: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,11 @@ class _TooLargeError(Exception):
     """The child has more memory than it may have."""
 
 
-_ANSWER, _FAILURE, _USAGE, _PROGRESS = b"a", b"f", b"u", b"p"
+class _TooBusyError(Exception):
+    """The child and its programs have used more processor time than they may: the kernel counts each by itself."""
+
+
+_ANSWER, _FAILURE, _USAGE, _PROGRESS, _LATER = b"a", b"f", b"u", b"p", b"l"
 _decode_reason = msgspec.msgpack.Decoder(str).decode
 _decode_usage = msgspec.msgpack.Decoder(Usage).decode
 
@@ -119,7 +128,8 @@ class Children(Generic[Job, Result]):
     async def run(self, job: Job, limits: Limits, heard: Heard = _ignored) -> Done[Result]:
         """`heard` gets what the work tells on its way, one after the other; what it raises ends the work.
 
-        Raises ChildFailedError when the work fails, crashes or goes beyond a limit.
+        Raises ChildFailedError when the work fails, crashes or goes beyond a limit, TransientError when it says that it may
+        succeed later.
         """
         answer, answering = self._context.Pipe(duplex=False)
         watched, watching = self._context.Pipe(duplex=False)
@@ -138,17 +148,19 @@ class Children(Generic[Job, Result]):
             async with asyncio.timeout(limits.seconds):
                 told = await self._told(answer, child, meter, limits, heard)
         except TimeoutError:
-            _look(child, meter)
+            _look(child, meter, limits)
             raise self._failed(
                 f"took longer than {limits.seconds:g} s and was stopped", meter
             ) from None
         except _TooLargeError:
             raise self._failed(_too_large(meter, limits), meter) from None
+        except _TooBusyError:
+            raise self._failed(_too_busy(limits), meter) from None
         except EOFError:
             reason = await asyncio.to_thread(_how_it_died, child, limits)
             raise self._failed(reason, meter) from None
         finally:
-            await asyncio.shield(asyncio.to_thread(_end, child, answer, watching))
+            await asyncio.shield(asyncio.to_thread(_end, child, limits.family, answer, watching))
         return self._outcome(told, meter)
 
     async def _told(
@@ -165,7 +177,9 @@ class Children(Generic[Job, Result]):
                 async with asyncio.timeout(_LOOKS_SECONDS):
                     await _readable(answer)
             except TimeoutError:
-                _look(child, meter)
+                _look(child, meter, limits)
+                if limits.family and meter.cpu_seconds > (limits.cpu_seconds or math.inf):
+                    raise _TooBusyError from None
                 if limits.memory_bytes is not None and meter.peak_bytes > limits.memory_bytes:
                     raise _TooLargeError from None
                 continue
@@ -189,6 +203,8 @@ class Children(Generic[Job, Result]):
             if told[:1] == _ANSWER:
                 return Done(self._decode(told[1:]), meter.cost())
             reason = _decode_reason(told[1:])
+            if told[:1] == _LATER:
+                raise TransientError(reason)
         except msgspec.DecodeError as error:
             raise self._failed(f"gave an answer that can't be read: {error}", meter) from error
         raise ChildFailedError(reason, meter.cost())
@@ -208,18 +224,21 @@ async def _readable(connection: Connection) -> None:
         os.set_blocking(connection.fileno(), True)
 
 
-def _end(child: ForkServerProcess, *connections: Connection) -> None:
+def _end(child: ForkServerProcess, family: bool, *connections: Connection) -> None:
     if child.pid is not None:
+        below = family_of((child.pid,)) if family else []
         child.kill()
+        end_all(below)
+        end_group(child.pid)
         child.join()
         child.close()
     for connection in connections:
         connection.close()
 
 
-def _look(child: ForkServerProcess, meter: Meter) -> None:
+def _look(child: ForkServerProcess, meter: Meter, limits: Limits) -> None:
     if child.pid is not None:
-        meter.sample(child.pid)
+        meter.sample(child.pid, family=limits.family)
 
 
 def _too_large(meter: Meter, limits: Limits) -> str:
@@ -230,16 +249,20 @@ def _too_large(meter: Meter, limits: Limits) -> str:
     )
 
 
+def _too_busy(limits: Limits) -> str:
+    return (
+        f"used more than {limits.cpu_seconds:g} s of processor time and was stopped; search fewer trials "
+        f"(model.search.trials), {_FEWER_ROWS}, or let it have more (TRAINING_CPU_SECONDS)"
+    )
+
+
 def _how_it_died(child: ForkServerProcess, limits: Limits) -> str:
     child.join()
     code = child.exitcode or 0
     if code >= 0:
         return f"ended its process with code {code} and no answer; its log says why"
     if -code == signal.SIGXCPU:
-        return (
-            f"used more than {limits.cpu_seconds:g} s of processor time and was stopped; search fewer trials "
-            f"(model.search.trials), {_FEWER_ROWS}, or let it have more (TRAINING_CPU_SECONDS)"
-        )
+        return _too_busy(limits)
     return _KILLED.format(signal=-code, name=signal.Signals(-code).name)
 
 
@@ -252,6 +275,7 @@ def _child(
     tells: bool,
 ) -> None:
     """The child's whole life."""
+    os.setsid()  # so that what it starts is found by its group, even when it is gone itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service decides when it ends
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_the_service, args=(watched,), daemon=True).start()
@@ -261,6 +285,8 @@ def _child(
         told = _ANSWER + msgspec.msgpack.encode(work(*given))
     except PermanentError as error:
         told = _FAILURE + msgspec.msgpack.encode(str(error))
+    except TransientError as error:
+        told = _LATER + msgspec.msgpack.encode(str(error))
     except Exception as error:  # noqa: BLE001  told to the service, which tells everybody
         told = _FAILURE + msgspec.msgpack.encode(f"{type(error).__name__}: {error}")
     answering.send_bytes(_USAGE + msgspec.msgpack.encode(own_usage()))
@@ -290,4 +316,6 @@ def _limit_oneself(cpu_seconds: float | None) -> None:
 def _end_with_the_service(watched: Connection) -> None:
     with contextlib.suppress(OSError, EOFError):
         watched.recv_bytes()  # nothing ever comes
+    me = os.getpid()
+    end_all(each for each in family_of((me,)) if each.pid != me)
     os._exit(1)

@@ -11,6 +11,7 @@ from millrace_artifacts.store import ObjectStore, digest_key
 from millrace_kernel.ids import PipelineName
 from millrace_kernel.pipeline import LabelKind, Pipeline
 from millrace_kernel.time import Instant
+from millrace_training.adapters.gathering import IN_PARTS, read_manifest
 from millrace_training.adapters.lake import DeltaLake, Kind, Versions
 from millrace_training.domain.datasets import (
     Integers,
@@ -70,8 +71,12 @@ class DatasetTaker:
         return _parquet(self._rows(run, versions, most, at, pipeline.label.kind))
 
     def content(self, dataset: Dataset) -> bytes:
-        """The file of a dataset that was taken before."""
-        return self._store.get(dataset.uri, dataset.sha256)
+        """The file of a dataset that was taken before; of one in parts, the rows that this machine gets to see."""
+        content = self._store.get(dataset.uri, dataset.sha256)
+        if not dataset.uri.endswith(IN_PARTS):
+            return content
+        seen = read_manifest(content).seen
+        return self._store.get(seen.uri, seen.sha256)
 
     def _rows(
         self, run: Run, versions: frozenset[int], most: int, at: Versions, kind: LabelKind
@@ -119,7 +124,7 @@ class DatasetTaker:
             pc.sort_indices(ids)
         )  # by id, so that events of the same time stand in the same order always
         rows = labelled_rows(
-            _vector_columns(vectors, ordered), _label_columns(labels, ordered), run.as_of, most
+            vector_columns(vectors, ordered), label_columns(labels, ordered), run.as_of, most
         )
         return _columns(vectors, labels, rows, kind)
 
@@ -128,7 +133,7 @@ def _most(run: Run, pipeline: Pipeline) -> int:
     return rows_for(run.trigger, pipeline.model.train_on_last) + pipeline.model.holdout_last
 
 
-def _vector_columns(vectors: pa.Table, ids: pa.Array) -> VectorColumns:
+def vector_columns(vectors: pa.Table, ids: pa.Array) -> VectorColumns:
     return VectorColumns(
         _events(vectors, ids),
         _integers(vectors, "event_time_us"),
@@ -137,7 +142,7 @@ def _vector_columns(vectors: pa.Table, ids: pa.Array) -> VectorColumns:
     )
 
 
-def _label_columns(labels: pa.Table, ids: pa.Array) -> LabelColumns:
+def label_columns(labels: pa.Table, ids: pa.Array) -> LabelColumns:
     return LabelColumns(
         _events(labels, ids),
         _integers(labels, "known_at_us"),
@@ -151,9 +156,7 @@ def _columns(vectors: pa.Table, labels: pa.Table, rows: Rows, kind: LabelKind) -
     chosen = vectors.take(pa.array(rows.vectors)).select(
         ["event_id", "event_time_us", "numbers", "categories"]
     )
-    label = labels.column("text" if kind is LabelKind.MULTICLASS else "number").take(
-        pa.array(rows.labels)
-    )
+    label = labels.column("text" if kind.is_text else "number").take(pa.array(rows.labels))
     return chosen.append_column("label", label)
 
 

@@ -135,6 +135,32 @@ class DeltaLake:
                 f"{self._uri(kind, pipeline)} version {version}: {error}"
             ) from error
 
+    def files(self, kind: Kind, pipeline: PipelineName, version: int) -> list[tuple[str, int]]:
+        """The files of one version of the table, by path below it, and how many rows each has."""
+        try:
+            actions = pa.table(self._open(kind, pipeline, version).get_add_actions(flatten=True))
+        except (DeltaError, OSError) as error:
+            raise LakeAwayError(
+                f"{self._uri(kind, pipeline)} version {version}: {error}"
+            ) from error
+        if actions.num_rows == 0:
+            return []
+        paths, rows = actions.column("path"), actions.column("num_records")
+        return sorted(zip(paths.to_pylist(), rows.to_pylist(), strict=True))
+
+    def file(
+        self, kind: Kind, pipeline: PipelineName, version: int, path: str, columns: list[str]
+    ) -> pa.Table:
+        """All rows of one of these files, in its order."""
+        try:
+            dataset = self._open(kind, pipeline, version).to_pyarrow_dataset(
+                filesystem=self._local(kind, pipeline)
+            )
+            [fragment] = [each for each in dataset.get_fragments() if each.path == path]
+            return fragment.to_table(schema=dataset.schema, columns=columns)
+        except (DeltaError, OSError) as error:
+            raise LakeAwayError(f"{self._uri(kind, pipeline)}/{path}: {error}") from error
+
     def event_times(self, pipeline: PipelineName, version: int) -> list[tuple[int, int]]:
         """Of each file of vectors: its newest event time and how many rows it has; the newest file first."""
         files = pa.table(self._open(Kind.VECTORS, pipeline, version).get_add_actions(flatten=True))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from millrace_training.adapters.family import family_of
 from millrace_training.domain.costs import Cost
 
 _PAGE = resource.getpagesize()
@@ -27,16 +28,29 @@ _PACKAGES = (
 
 
 class Usage(msgspec.Struct, frozen=True, array_like=True):
-    """What a process has used so far: seconds of all its threads, and the most bytes it ever had resident."""
+    """What a process has used so far: seconds of all its threads, the most bytes it ever had resident, and the seconds that
+    other machines worked for it."""
 
     cpu_seconds: float
     peak_bytes: int
+    elsewhere_seconds: float = 0.0
+
+
+_elsewhere: list[float] = []
+
+
+def count_elsewhere(cpu_seconds: float) -> None:
+    """Other machines have worked so long for this process: its own usage tells of it from now on."""
+    _elsewhere.append(cpu_seconds)
 
 
 def own_usage() -> Usage:
-    """This process's, exactly."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * _KIBIBYTE)
+    """This process's, exactly, and that of the children which it has waited for; the peak is of the largest of them."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    used = [resource.getrusage(kind) for kind in kinds]
+    peak = max(each.ru_maxrss for each in used)
+    here = sum(each.ru_utime + each.ru_stime for each in used)
+    return Usage(here, peak * _KIBIBYTE, sum(_elsewhere))
 
 
 def usage_of(pid: int, proc: Path = _PROC) -> Usage | None:
@@ -49,6 +63,15 @@ def usage_of(pid: int, proc: Path = _PROC) -> Usage | None:
     # the name, which may hold spaces and brackets, ends at the last bracket; utime and stime are 14th and 15th of all
     fields = stat.rpartition(")")[2].split()
     return Usage((int(fields[11]) + int(fields[12])) / _TICKS, int(resident) * _PAGE)
+
+
+def usage_of_family(pid: int, proc: Path = _PROC) -> Usage | None:
+    """That of a process and of all below it: memory that they share counts as often as it is shared."""
+    family = family_of((pid,), proc)
+    if not family:
+        return None
+    cpu, resident = (each.cpu_seconds for each in family), (each.resident_bytes for each in family)
+    return Usage(sum(cpu), sum(resident))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +88,16 @@ class Meter:
     proc: Path = _PROC
     cpu_seconds: float = 0.0
     peak_bytes: int = 0
+    elsewhere_seconds: float = 0.0
     _began: float = field(default_factory=time.monotonic)
     _first: _Reading | None = None
 
     def __post_init__(self) -> None:
         self._first = self._reading()
 
-    def sample(self, pid: int) -> Usage | None:
-        """Look at the child; None when it is not there."""
-        usage = usage_of(pid, self.proc)
+    def sample(self, pid: int, *, family: bool = False) -> Usage | None:
+        """Look at the child, and with `family` at all below it; None when it is not there."""
+        usage = (usage_of_family if family else usage_of)(pid, self.proc)
         if usage is not None:
             self.add(usage)
         return usage
@@ -81,11 +105,13 @@ class Meter:
     def add(self, usage: Usage) -> None:
         self.cpu_seconds = max(self.cpu_seconds, usage.cpu_seconds)
         self.peak_bytes = max(self.peak_bytes, usage.peak_bytes)
+        self.elsewhere_seconds = max(self.elsewhere_seconds, usage.elsewhere_seconds)
 
     def cost(self) -> Cost:
-        return Cost(
-            self.cpu_seconds, time.monotonic() - self._began, self.peak_bytes, self._joules()
-        )
+        """The energy of other machines nobody tells: where they worked, it is not known."""
+        joules = None if self.elsewhere_seconds else self._joules()
+        seconds = self.cpu_seconds + self.elsewhere_seconds
+        return Cost(seconds, time.monotonic() - self._began, self.peak_bytes, joules)
 
     def _joules(self) -> float | None:
         first, last = self._first, self._reading()

@@ -20,7 +20,8 @@ from millrace_training.application.overview import (
     TrialView,
 )
 from millrace_training.domain.costs import NO_PRICES, Cost, Prices, Spent, account_of
-from millrace_training.domain.retraining import first_model_after, policy_of
+from millrace_training.domain.policies import policy_of
+from millrace_training.domain.retraining import first_model_after
 
 
 class SqlOverview:
@@ -45,7 +46,7 @@ class SqlOverview:
             if not version:
                 return None
             files, history = read_files(connection, name), read_history(connection, name)
-            policy = policy_of(files[version], files.values())
+            policy = policy_of(files[version], files.values(), self._prices)
             counted = select(func.sum(rows.c.rows)).where(
                 rows.c.pipeline == name, rows.c.version.in_(policy.versions)
             )

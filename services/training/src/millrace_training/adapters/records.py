@@ -11,6 +11,7 @@ from millrace_contracts.pipeline_file import pipeline_to_json
 from millrace_kernel.ids import ModelVersionNumber
 from millrace_kernel.pipeline import Pipeline, Trigger
 from millrace_kernel.time import SECOND
+from millrace_training.adapters.fitting.cluster.plan import ClusterUse
 from millrace_training.adapters.fitting.environment import Environment
 from millrace_training.adapters.fitting.job import FitJob, FitResult, TrialResult, Winner
 from millrace_training.adapters.fitting.options import options_of
@@ -36,7 +37,8 @@ class Compared:
 @dataclass(frozen=True, slots=True)
 class Record:
     """What made an artifact, beside its dataset. `spec_sha256` is of the pipeline file as canonical JSON; `winner` what a
-    search and clocks settled, None for an update; `speed` what was measured when it was."""
+    search and clocks settled, None for an update; `speed` what was measured when it was; `cluster` who learnt, None: this
+    machine."""
 
     spec_sha256: str
     seed: int
@@ -45,6 +47,7 @@ class Record:
     champion: Compared | None
     environment: Environment | None
     speed: Speed | None
+    cluster: ClusterUse | None = None
 
 
 def fit_job(
@@ -72,7 +75,7 @@ def fit_job(
         label_delay_us=pipeline.label.delay,
         gates=pipeline.gates,
         unlearnt=pipeline.unlearnt,
-        options=options_of(model),
+        options=options_of(pipeline),
     )
 
 
@@ -104,6 +107,7 @@ def record_of(job: FitJob, result: FitResult, pipeline: Pipeline, champion: Cham
         champion=None if champion is None else _compared(champion),
         environment=result.environment,
         speed=result.speed,
+        cluster=result.cluster,
     )
     return msgspec.json.encode(record, order="sorted").decode()
 

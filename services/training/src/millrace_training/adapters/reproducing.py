@@ -14,13 +14,17 @@ from zipfile import ZipFile
 
 import msgspec
 
+from millrace_artifacts.artifact import read_artifact
 from millrace_artifacts.seal import Seal, Statement, Vault
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_kernel.ids import PipelineName, RunId
+from millrace_training.adapters.clustering import ClusterSettings, plan_of
 from millrace_training.adapters.datasets import DatasetTaker
+from millrace_training.adapters.fitting.cluster.plan import ClusterUse
 from millrace_training.adapters.fitting.environment import Environment
 from millrace_training.adapters.fitting.fit import fit_candidates
 from millrace_training.adapters.fitting.job import FitJob
+from millrace_training.adapters.fitting.options import Commands
 from millrace_training.adapters.records import (
     Record,
     champion_of,
@@ -32,6 +36,7 @@ from millrace_training.adapters.runs import Recorded, SqlRuns
 from millrace_training.domain.events import Champion
 
 _MANIFEST = "manifest.json"
+_LONGEST_SECONDS = 86_400.0  # of a fit on a cluster that nobody waits for any more
 _LAST = "files"  # in the manifest: whatever differs, their digests do, too
 
 
@@ -69,15 +74,23 @@ class Reproduction:
 
 
 class Reproducer:
-    """`modules` may be imported from, for models of one's own: this machine's word counts, not the record's."""
+    """`modules` may be imported from and `commands` run, for models of one's own: this machine's word counts, not the record's."""
 
     def __init__(
-        self, runs: SqlRuns, taker: DatasetTaker, vault: Vault, modules: tuple[str, ...]
+        self,
+        runs: SqlRuns,
+        taker: DatasetTaker,
+        vault: Vault,
+        modules: tuple[str, ...],
+        commands: Commands,
+        clusters: ClusterSettings,
     ) -> None:
         self._runs = runs
         self._taker = taker
         self._vault = vault
         self._modules = modules
+        self._commands = commands
+        self._clusters = clusters
 
     def reproduce(self, pipeline: PipelineName, run_id: RunId) -> Reproduction:
         """Raises NotRecordedError, what the lake and the store raise, and FitError."""
@@ -91,7 +104,7 @@ class Reproducer:
                 f"{pipeline}: run {recorded.run.number} was made before what makes it again was recorded; train again"
             )
         record = read_record(recorded.record_json)
-        content, source = self._content(recorded)
+        content, source = self._content(recorded, record)
         with NamedTemporaryFile(prefix="millrace-dataset-", suffix=".parquet") as file:
             Path(file.name).write_bytes(content)
             result = fit_candidates(self._job(recorded, record, Path(file.name)))
@@ -114,9 +127,14 @@ class Reproducer:
             ),
         )
 
-    def _content(self, recorded: Recorded) -> tuple[bytes, str]:
-        """The rows, from the lake's tables as they stood; from the file that was kept where the lake gives others, or none."""
+    def _content(self, recorded: Recorded, record: Record) -> tuple[bytes, str]:
+        """The rows, from the lake's tables as they stood; from the file that was kept where the lake gives others, or none.
+
+        What a cluster learnt is learnt again from the parts that were kept, of which this machine sees some rows.
+        """
         run, needs, dataset = recorded.run, recorded.needs, recorded.dataset
+        if record.cluster is not None:
+            return self._taker.content(dataset), _in_words(record.cluster)
         tables = (
             f"versions {dataset.vectors_version} and {dataset.labels_version} of the lake's tables"
         )
@@ -135,8 +153,21 @@ class Reproducer:
         base = fit_job(recorded.run, recorded.needs.pipeline, dataset, record.threads)
         if base.update and champion is not None:
             base = replace(base, champion=self._opened(recorded, champion))
-        options = replace(base.options, modules=self._modules)
-        return replace(base, seed=record.seed, winner=record.winner, options=options)
+        options = replace(base.options, modules=self._modules, commands=self._commands)
+        if options.encoded_by:
+            kept = self._vault.store.get(recorded.artifact_uri, recorded.artifact_sha256)
+            options = replace(options, encoder=read_artifact(kept).model.encoder or b"")
+        plan = None
+        if record.cluster is not None:
+            plan = plan_of(
+                self._clusters,
+                self._vault.store,
+                recorded.needs.pipeline,
+                recorded.dataset,
+                seconds=_LONGEST_SECONDS,
+                workers=len(record.cluster.workers),
+            )
+        return replace(base, seed=record.seed, winner=record.winner, options=options, cluster=plan)
 
     def _opened(self, recorded: Recorded, champion: Champion) -> bytes:
         statement = Statement(
@@ -170,6 +201,15 @@ def differences(then: Any, now: Any, part: str = "") -> Iterator[Difference]:  #
 def _manifest(content: bytes) -> Any:  # noqa: ANN401  any JSON
     with ZipFile(io.BytesIO(content)) as archive:
         return msgspec.json.decode(archive.read(_MANIFEST))
+
+
+def _in_words(use: ClusterUse) -> str:
+    """What the equality of a cluster's run can show."""
+    return (
+        f"the {use.parts} parts that were kept, learnt again on the cluster {use.scheduler} by {len(use.workers)} workers as "
+        f"then; the bytes are equal only where these have as many threads as then ({', '.join(map(str, use.threads))}) and the "
+        "same kind of processors"
+    )
 
 
 def _file_change(record: Record, now: str) -> tuple[Difference, ...]:

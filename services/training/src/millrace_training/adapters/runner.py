@@ -7,6 +7,7 @@ on, and ends in the same outcome.
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,19 +23,23 @@ from millrace_bus.sql_worker import Local
 from millrace_contracts.message import Cause as BusCause
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_kernel.ids import RunId
+from millrace_kernel.pipeline import Model, command_named
 from millrace_kernel.time import SECOND
 from millrace_telemetry.tracing import finish, write_traceparent
-from millrace_training.adapters.carding import CardMaker, card_job
+from millrace_training.adapters.carding import card_due
 from millrace_training.adapters.children import ChildFailedError, Children, Done, Limits
+from millrace_training.adapters.clustering import Clusters, Taken, plan_of
 from millrace_training.adapters.datasets import DatasetTaker
+from millrace_training.adapters.fitting.cluster.plan import ClusterPlan
 from millrace_training.adapters.fitting.job import FitJob, FitResult, TrialResult
-from millrace_training.adapters.fitting.options import SKLEARN
+from millrace_training.adapters.fitting.options import NO_COMMANDS, SKLEARN, Commands
+from millrace_training.adapters.fitting.sentences import with_encoder
 from millrace_training.adapters.records import fit_job, record_of, trial_of, with_trials
 from millrace_training.adapters.request_traces import RequestTraces
 from millrace_training.adapters.runs import Needs, OpenRun, SqlRuns
 from millrace_training.adapters.settling import Settler
 from millrace_training.adapters.wire import request_id
-from millrace_training.domain.costs import Cost, main_metric, points_gained
+from millrace_training.domain.costs import NOTHING, Cost, main_metric, points_gained
 from millrace_training.domain.events import (
     Candidate,
     Champion,
@@ -58,7 +63,8 @@ Accept = Callable[[Local], Awaitable[bool]]
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
     """`fit_seconds` bounds a fit beyond what the pipeline file gives its search; `cpu_seconds` and `memory_bytes` are
-    what one fit may use at most. `estimator_modules`: where pipeline files may name estimators by import path."""
+    what one fit may use at most. `estimator_modules`: where pipeline files may name estimators by import path. `commands`: the
+    programs that they may name."""
 
     parallel_runs: int = 1
     threads: int = 1
@@ -66,6 +72,8 @@ class RunnerSettings:
     cpu_seconds: float | None = None
     memory_bytes: int | None = None
     estimator_modules: tuple[str, ...] = SKLEARN
+    commands: Commands = NO_COMMANDS
+    encoders: Path | None = None  # where sentence encoders may come from
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,8 @@ class Workshop:
     vault: Vault
     key: SigningKey
     children: Children[FitJob, FitResult]
-    cards: CardMaker | None = None  # None: candidates go without
+    clusters: Clusters
+    cards: bool = True  # whether candidates get model cards
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,8 @@ class _Prepared:
     no_champion: (
         str  # why the champion can't be compared with, in words; empty when it can or there is none
     )
+    plan: ClusterPlan | None  # None: the fit runs here
+    cost: Cost  # of taking the dataset, where a cluster took it
 
 
 class Runner:
@@ -103,10 +114,13 @@ class Runner:
         *,
         chance: Callable[[], float],
         traces: RequestTraces,
+        ended: Callable[[], None] = lambda: None,
         backoff: Backoff | None = None,
     ) -> None:
+        """`ended` is called when a run's outcome is committed."""
         self.ready = asyncio.Event()
         self._accept = accept
+        self._ended = ended
         self._workshop = workshop
         self._settings = settings
         self._chance = chance
@@ -206,19 +220,36 @@ class Runner:
                 finish(span, failure)
         logger.info("run ended", extra=_about(run) | {"outcome": type(outcome).__name__})
         await self._accept(_local(run, "2-ended", outcome, cause))
+        self._ended()
 
     async def _outcome(self, run: Run, cause: BusCause) -> RunOutcome:
-        prepared = await undisturbed(asyncio.to_thread(self._prepare, run))
+        taken = await self._taken_by_cluster(run)
+        prepared = await undisturbed(asyncio.to_thread(self._prepare, run, taken))
         if isinstance(prepared, RunSkipped):
             return prepared
         await self._accept(_local(run, "1-started", RunStarted(run, prepared.dataset), cause))
         return RunFinished(run, prepared.dataset, await self._made(run, prepared, cause))
 
-    def _prepare(self, run: Run) -> _Prepared | RunSkipped:
+    async def _taken_by_cluster(self, run: Run) -> Taken | None:
+        """None where this process takes the dataset, and where it was taken before."""
+        shop = self._workshop
+        needs = await undisturbed(asyncio.to_thread(shop.runs.needs, run))
+        if needs.pipeline.training.cluster is None or needs.dataset is not None:
+            return None
+        await undisturbed(asyncio.to_thread(shop.settler.settle, run.pipeline))
+        job = await undisturbed(asyncio.to_thread(shop.clusters.job, run, needs))
+        return await shop.clusters.take(job)
+
+    def _prepare(self, run: Run, gathered: Taken | None) -> _Prepared | RunSkipped:
         shop = self._workshop
         needs = shop.runs.needs(run)
         if needs.dataset is not None:
             dataset, content = needs.dataset, shop.taker.content(needs.dataset)
+        elif gathered is not None:
+            if gathered.dataset is None or gathered.dataset.rows < FEWEST_ROWS:
+                return RunSkipped(run, gathered.rows, FEWEST_ROWS)
+            dataset, content = gathered.dataset, shop.taker.content(gathered.dataset)
+            shop.runs.forget_settled(run, needs.pipeline)
         else:
             shop.settler.settle(run.pipeline)
             taken = shop.taker.take(run, needs.pipeline, needs.versions)
@@ -227,7 +258,12 @@ class Runner:
             dataset, content = taken
             shop.runs.forget_settled(run, needs.pipeline)
         champion, problem = self._champion(run, needs.champion)
-        return _Prepared(needs, dataset, content, champion, problem)
+        plan = None
+        if needs.pipeline.training.cluster is not None:
+            seconds, store = self._limits(needs.pipeline.model).seconds, shop.vault.store
+            plan = plan_of(shop.clusters.settings, store, needs.pipeline, dataset, seconds=seconds)
+        cost = gathered.cost if gathered else NOTHING
+        return _Prepared(needs, dataset, content, champion, problem, plan, cost)
 
     def _champion(self, run: Run, champion: Champion | None) -> tuple[bytes | None, str]:
         """Its artifact, or why it is not opened: a champion that nobody trusted has signed may not stop the retraining."""
@@ -243,51 +279,40 @@ class Runner:
             return None, str(error)
 
     async def _made(self, run: Run, prepared: _Prepared, cause: BusCause) -> Candidate:
-        """A candidate: fitted, stored, signed, with its card and what it takes to make it again."""
+        """A candidate: fitted, stored, signed, with what it takes to make it again and to write its card."""
         needs = prepared.needs
         with NamedTemporaryFile(prefix="millrace-dataset-", suffix=".parquet") as file:
             await undisturbed(asyncio.to_thread(_write, file.name, prepared.content))
             job = _job(run, prepared, Path(file.name), self._settings)
-            fitted = await self._fit(run, job, needs, cause)
+            try:
+                fitted = await self._fit(run, job, prepared, cause)
+            finally:  # of a child that was killed
+                shutil.rmtree(_command_folder(Path(file.name)), ignore_errors=True)
             candidate = await undisturbed(asyncio.to_thread(self._candidate, run, fitted, needs))
-            candidate = await self._carded(run, prepared, job, fitted.result, candidate)
         record = record_of(job, fitted.result, needs.pipeline, needs.champion)
-        return replace(candidate, record_json=record)
+        due = card_due(run, fitted.result, cause.traceparent) if self._workshop.cards else b""
+        return replace(candidate, record_json=record, card_due=due)
 
-    async def _carded(
-        self, run: Run, prepared: _Prepared, job: FitJob, result: FitResult, candidate: Candidate
-    ) -> Candidate:
-        cards = self._workshop.cards
-        if cards is None:
-            return candidate
-        asked = card_job(
-            run,
-            prepared.needs.pipeline,
-            job,
-            result,
-            dataset=(prepared.dataset.uri, prepared.dataset.sha256),
-            champion_version=candidate.champion_version,
-            artifact_sha256=candidate.artifact_sha256,
-        )
-        return await cards.kept(candidate, await cards.made(asked), run.pipeline)
-
-    async def _fit(self, run: Run, job: FitJob, needs: Needs, cause: BusCause) -> Done[FitResult]:
+    async def _fit(
+        self, run: Run, job: FitJob, prepared: _Prepared, cause: BusCause
+    ) -> Done[FitResult]:
         """Each trial is kept as it ends, so that a run cut off has it behind it."""
 
         async def tried(result: TrialResult) -> None:
             event = RunTried(run, trial_of(result))
             await self._accept(_local(run, f"1-trial.{result.number:06d}", event, cause))
 
-        search = needs.pipeline.model.timeout / SECOND
-        fitted = await self._workshop.children.run(job, self._limits(search), tried)
+        limits = self._limits(prepared.needs.pipeline.model)
+        fitted = await self._workshop.children.run(job, limits, tried)
         before = sum(trial.cpu_seconds for trial in job.finished)  # by an attempt that was cut off
         cost = replace(fitted.cost, cpu_seconds=fitted.cost.cpu_seconds + before)
-        return replace(fitted, cost=cost)
+        return replace(fitted, cost=cost if prepared.plan is None else cost + prepared.cost)
 
-    def _limits(self, search_seconds: float) -> Limits:
+    def _limits(self, model: Model) -> Limits:
         settings = self._settings
-        seconds = search_seconds + settings.fit_seconds
-        return Limits(seconds, settings.cpu_seconds, settings.memory_bytes)
+        seconds = model.timeout / SECOND + settings.fit_seconds
+        programs = any(command_named(each) is not None for each in model.candidates)
+        return Limits(seconds, settings.cpu_seconds, settings.memory_bytes, family=programs)
 
     def _candidate(self, run: Run, fitted: Done[FitResult], needs: Needs) -> Candidate:
         shop, result, cost = self._workshop, fitted.result, fitted.cost
@@ -324,9 +349,21 @@ class Runner:
 def _job(run: Run, prepared: _Prepared, dataset: Path, settings: RunnerSettings) -> FitJob:
     needs = prepared.needs
     job = fit_job(run, needs.pipeline, dataset, settings.threads, prepared.champion)
-    allowed = replace(job.options, modules=settings.estimator_modules)
-    job = replace(job, no_champion=prepared.no_champion, options=allowed)
+    commands = replace(settings.commands, folder=_command_folder(dataset))
+    allowed = replace(job.options, modules=settings.estimator_modules, commands=commands)
+    allowed = with_encoder(allowed, settings.encoders)
+    job = replace(
+        job,
+        no_champion=prepared.no_champion,
+        options=allowed,
+        cluster=prepared.plan,
+        since_us=needs.since,
+    )
     return with_trials(job, needs.finished, needs.earlier)
+
+
+def _command_folder(dataset: Path) -> Path:
+    return dataset.with_suffix(".command")
 
 
 def _local(run: Run, stage: str, event: object, cause: BusCause) -> Local:

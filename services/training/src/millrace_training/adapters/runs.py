@@ -1,7 +1,5 @@
 """Runs as the runner sees them: what waits, what a run needs, and who carries it out."""
 
-import hashlib
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, func, select
@@ -12,11 +10,13 @@ from millrace_kernel.ids import PipelineName, RunId
 from millrace_kernel.pipeline import Pipeline, Trigger
 from millrace_kernel.time import DAY, Duration, Instant
 from millrace_training.adapters import tables
+from millrace_training.adapters.claims import Claims
 from millrace_training.adapters.labelled import forget_settled
 from millrace_training.adapters.sql import read_files, read_history
+from millrace_training.domain.changes import change_to_learn_from
 from millrace_training.domain.events import Champion, Dataset, Run
+from millrace_training.domain.policies import policy_of
 from millrace_training.domain.queue import Traffic, Waiting
-from millrace_training.domain.retraining import policy_of
 from millrace_training.domain.runs import OPEN, RunState
 
 _SEARCHES, _OF_EACH = 3, 2  # what a search is started with: so many of the best of so many
@@ -52,6 +52,7 @@ class Needs:
     dataset: Dataset | None  # of an attempt that was cut off
     finished: tuple[str, ...] = ()  # its trials, as they were kept (`Trial.kept`)
     earlier: tuple[str, ...] = ()  # what won in the pipeline's last searches, newest first
+    since: Instant | None = None  # event time at which a change began that it may learn from
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class SqlRuns:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._claims: dict[RunId, ExitStack] = {}
+        self._claims = Claims(database)
 
     def open(self) -> list[OpenRun]:
         """Those that wait or were cut off, in the order in which they were asked for."""
@@ -117,38 +118,30 @@ class SqlRuns:
         return Traffic(numbers, seconds)
 
     def claim(self, run: Run) -> bool:
-        """Whether the run is open and ours now, until `release`.
-
-        A process that dies gives its claims back with its connections, so nobody has to wait for a lease.
-        """
-        with ExitStack() as claim:
-            if not self._database.is_sqlite:  # a SQLite file has one process
-                connection = claim.enter_context(self._database.reading())
-                mine = connection.execute(
-                    select(func.pg_try_advisory_xact_lock(_key(run)))
-                ).scalar_one()
-                if not mine:
-                    return False
-            if all(other.run != run for other in self.open()):
-                return False
-            self._claims[run.run_id] = claim.pop_all()
+        """Whether the run is open and ours now, until `release`."""
+        if not self._claims.take(run.run_id):
+            return False
+        if any(other.run == run for other in self.open()):
             return True
+        self._claims.give_back(run.run_id)
+        return False
 
     def release(self, run: Run) -> None:
-        if (claim := self._claims.pop(run.run_id, None)) is not None:
-            claim.close()
+        self._claims.give_back(run.run_id)
 
     def needs(self, run: Run) -> Needs:
         with self._database.reading() as connection:
             files = read_files(connection, run.pipeline)
             pipeline = files[run.pipeline_version]
+            history = read_history(connection, run.pipeline)
             return Needs(
                 pipeline=pipeline,
                 versions=policy_of(pipeline, files.values()).versions,
-                champion=read_history(connection, run.pipeline).champion,
+                champion=history.champion,
                 dataset=_dataset_of(connection, run),
                 finished=_finished(connection, run),
                 earlier=_earlier(connection, run),
+                since=change_to_learn_from(history.change, run.trigger, pipeline.retraining.on),
             )
 
     def recorded(self, pipeline: PipelineName, run_id: RunId) -> Recorded | None:
@@ -238,8 +231,3 @@ def _earlier(connection: Connection, run: Run) -> tuple[str, ...]:
         )
         found += connection.execute(best).scalars()
     return tuple(found)
-
-
-def _key(run: Run) -> int:
-    """The run as one of PostgreSQL's advisory locks."""
-    return int.from_bytes(hashlib.sha256(run.run_id.encode()).digest()[:8], "big", signed=True)

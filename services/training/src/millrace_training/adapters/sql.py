@@ -16,9 +16,12 @@ from millrace_training.adapters.calendar import next_due
 from millrace_training.adapters.labelled import SqlLabelledRows
 from millrace_training.adapters.staging import SqlStaging, Tally
 from millrace_training.application.ports import Origin, UnknownPipelineError
-from millrace_training.domain.costs import Cost
+from millrace_training.domain.costs import NO_PRICES, Cost, Prices
 from millrace_training.domain.events import (
     Candidate,
+    CardFailed,
+    CardMade,
+    CardOutcome,
     Decision,
     ModelPromoted,
     PipelineApplied,
@@ -32,7 +35,8 @@ from millrace_training.domain.events import (
     RunStarted,
     RunTried,
 )
-from millrace_training.domain.retraining import NO_HISTORY, History, Policy, policy_of
+from millrace_training.domain.policies import Policy, policy_of
+from millrace_training.domain.retraining import NO_HISTORY, History
 from millrace_training.domain.runs import RunState
 
 _HISTORY = msgspec.json.Decoder(History)
@@ -44,8 +48,10 @@ class SqlPipelines:
     """`application.ports.Pipelines`. The first look at a pipeline locks its row until the transaction ends, so that two
     workers on one database take turns with all that is kept for it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, prices: Prices = NO_PRICES) -> None:
+        """`prices`: what the files' budgets in money are counted at."""
         self._connection = connection
+        self._prices = prices
         self._rows: dict[PipelineName, Row[Any] | None] = {}
         self._policies: dict[PipelineName, Policy] = {}
         self._histories: dict[PipelineName, History] = {}
@@ -65,7 +71,7 @@ class SqlPipelines:
                 f"pipeline {name} has not been applied, as far as is known here"
             )
         known = read_files(self._connection, name)
-        return policy_of(known[version], known.values())
+        return policy_of(known[version], known.values(), self._prices)
 
     def knows(self, name: PipelineName) -> bool:
         return self._version(name) > 0
@@ -231,6 +237,27 @@ class SqlJournal:
                 reason = f"{rows:,} labelled rows were known by then, and {needed:,} are needed"
                 self._close(run, {"state": RunState.SKIPPED.value, "reason": reason})
 
+    def carded(self, outcome: CardOutcome) -> None:
+        run, table = outcome.run, tables.runs
+        query = select(
+            table.c.cpu_seconds,
+            table.c.wall_seconds,
+            table.c.peak_memory_bytes,
+            table.c.joules,
+            table.c.reason,
+        ).where(table.c.pipeline == run.pipeline, table.c.run_number == run.number)
+        row = self._connection.execute(query.with_for_update()).one()
+        wall, peak = row.wall_seconds or 0.0, row.peak_memory_bytes or 0
+        before = Cost(row.cpu_seconds, wall, peak, row.joules)
+        cost = before + outcome.cost
+        values = {"card_due": None, "cpu_seconds": cost.cpu_seconds} | _cost(cost)
+        match outcome:
+            case CardMade(uri=uri, sha256=sha256):
+                values |= {"card_uri": uri, "card_sha256": sha256}
+            case CardFailed(reason=reason):
+                values["reason"] = "; ".join(filter(None, (row.reason, reason)))
+        self._close(run, values)
+
     def promoted(self, event: ModelPromoted) -> None:
         table = tables.runs
         where = (table.c.pipeline == event.pipeline, table.c.run_id == event.champion.run_id)
@@ -254,8 +281,7 @@ def _result(candidate: Candidate) -> dict[str, Any]:
         "reason": "; ".join(candidate.notes) or None,
         "record_json": candidate.record_json or None,
         "points": candidate.points,
-        "card_uri": candidate.card_uri or None,
-        "card_sha256": candidate.card_sha256 or None,
+        "card_due": candidate.card_due or None,
     } | _cost(candidate.cost)
 
 
@@ -274,8 +300,8 @@ class SqlBooks:
 
     next_due = staticmethod(next_due)
 
-    def __init__(self, connection: Connection, tally: Tally) -> None:
-        self.pipelines = SqlPipelines(connection)
+    def __init__(self, connection: Connection, tally: Tally, prices: Prices = NO_PRICES) -> None:
+        self.pipelines = SqlPipelines(connection, prices)
         self.lake = SqlStaging(connection, tally)
         self.labelled = SqlLabelledRows(connection)
         self.journal = SqlJournal(connection)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -92,8 +93,16 @@ runs = Table(
     Column("promoted", Boolean, nullable=False, server_default=false()),
     Column("card_uri", Text, nullable=True),
     Column("card_sha256", _ID, nullable=True),
+    Column("card_due", LargeBinary, nullable=True),  # adapters.carding: until the card is made
     Column("record_json", Text, nullable=True),  # what it takes to make the same artifact again
     Index("runs_by_state", "state", "open_number"),
+    Index(
+        "runs_with_cards_due",
+        "pipeline",
+        "run_number",
+        sqlite_where=text("card_due IS NOT NULL"),
+        postgresql_where=text("card_due IS NOT NULL"),
+    ),
 )
 
 datasets = Table(

@@ -6,6 +6,7 @@ from typing import Any
 from millrace_contracts.message import Message
 from millrace_contracts.pipeline_file import PipelineFileError, pipeline_from_json
 from millrace_contracts.wire import Encoder, WireError, WireTable, instant_of
+from millrace_kernel.evidence import Evidence
 from millrace_kernel.ids import (
     EntityId,
     EventId,
@@ -14,6 +15,7 @@ from millrace_kernel.ids import (
     RunId,
     derived_id,
 )
+from millrace_kernel.time import Instant
 from millrace_proto.v1 import (
     commands_pb2,
     drift_pb2,
@@ -26,7 +28,6 @@ from millrace_proto.v1 import (
 from millrace_training.domain import events
 from millrace_training.domain.costs import Cost
 from millrace_training.domain.events import LabelValue, Place
-from millrace_training.domain.evidence import Evidence
 
 _DRIFTED = {
     drift_pb2.DRIFT_KIND_DATA: "data",
@@ -105,7 +106,9 @@ def drift_detected(message: Message) -> events.DriftDetected:
         f"{subject} drifted ({proto.method} {proto.statistic:.4g} beyond {proto.threshold:.4g} "
         f"over {proto.window_events:,} events)"
     )
-    return events.DriftDetected(PipelineName(proto.pipeline), subject, because, message.recorded_at)
+    return events.DriftDetected(
+        PipelineName(proto.pipeline), subject, because, message.recorded_at, _began(proto)
+    )
 
 
 def drift_cleared(message: Message) -> events.DriftCleared:
@@ -126,8 +129,13 @@ def performance_degraded(message: Message) -> events.PerformanceDegraded:
     )
     subject = f"performance/{proto.metric}"
     return events.PerformanceDegraded(
-        PipelineName(proto.pipeline), subject, because, message.recorded_at
+        PipelineName(proto.pipeline), subject, because, message.recorded_at, _began(proto)
     )
+
+
+def _began(proto: drift_pb2.DriftDetected | drift_pb2.PerformanceDegraded) -> Instant | None:
+    """Where the detector's window begins: at the cut that proved the change (adwin), or with the first window that shows it."""
+    return instant_of(proto.window_start_us) if proto.window_start_us else None
 
 
 def retrain(message: Message) -> events.Retrain:
@@ -193,6 +201,7 @@ def retrain_skipped(event: events.RetrainSkipped) -> bytes:
         cause_id=event.cause.id,
         reason=event.reason.value,
         detail=event.detail,
+        pipeline_version=event.pipeline_version,
     ).SerializeToString(deterministic=True)
 
 
@@ -255,8 +264,6 @@ def training_completed(event: events.TrainingCompleted) -> bytes:
         wall_seconds=cost.wall_seconds,
         peak_memory_bytes=cost.peak_memory_bytes,
         joules=cost.joules,
-        card_uri=candidate.card_uri,
-        card_sha256=candidate.card_sha256,
         **_evidence(candidate.evidence),
     ).SerializeToString(deterministic=True)
 
@@ -296,6 +303,21 @@ def training_failed(event: events.TrainingFailed) -> bytes:
         run_number=run.number,
         trigger=run.trigger.value,
         reason=event.reason,
+        cpu_seconds=cost.cpu_seconds,
+        wall_seconds=cost.wall_seconds,
+        peak_memory_bytes=cost.peak_memory_bytes,
+        joules=cost.joules,
+    ).SerializeToString(deterministic=True)
+
+
+def model_card_made(event: events.ModelCardMade) -> bytes:
+    run, cost = event.run, event.cost
+    return training_pb2.ModelCardMade(
+        pipeline=run.pipeline,
+        run_id=run.run_id,
+        run_number=run.number,
+        card_uri=event.uri,
+        card_sha256=event.sha256,
         cpu_seconds=cost.cpu_seconds,
         wall_seconds=cost.wall_seconds,
         peak_memory_bytes=cost.peak_memory_bytes,
@@ -356,6 +378,12 @@ WIRE = WireTable(
             "millrace.v1.TrainingCompleted",
             key=_of_run,
             encode=training_completed,
+        ),
+        Encoder(
+            events.ModelCardMade,
+            "millrace.v1.ModelCardMade",
+            key=_of_run,
+            encode=model_card_made,
         ),
         Encoder(
             events.TrainingFailed, "millrace.v1.TrainingFailed", key=_of_run, encode=training_failed

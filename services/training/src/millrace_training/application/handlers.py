@@ -8,6 +8,8 @@ from millrace_kernel.time import Instant
 from millrace_training.application.ports import Books, Origin
 from millrace_training.domain.by_labels import cause_by_labels, due_by_labels
 from millrace_training.domain.events import (
+    CardFailed,
+    CardMade,
     Cause,
     Decision,
     DriftCleared,
@@ -16,6 +18,7 @@ from millrace_training.domain.events import (
     FeaturesComputed,
     LabelObserved,
     LabelRetracted,
+    ModelCardMade,
     ModelPromoted,
     ModelRejected,
     ModelRolledBack,
@@ -71,14 +74,14 @@ def on_label_retracted(event: LabelRetracted, books: Books, origin: Origin) -> I
 def on_drift(event: DriftDetected, books: Books, origin: Origin) -> Iterator[Event]:
     yield from _time_passes(event.pipeline, event.recorded_at, books, origin)
     clock = books.pipelines.history(event.pipeline).clock
-    cause = Cause(Trigger.DRIFT, origin.id, clock, event.subject, event.because)
+    cause = Cause(Trigger.DRIFT, origin.id, clock, event.subject, event.because, event.since)
     yield _answer(event.pipeline, cause, books, origin)
 
 
 def on_performance(event: PerformanceDegraded, books: Books, origin: Origin) -> Iterator[Event]:
     yield from _time_passes(event.pipeline, event.recorded_at, books, origin)
     clock = books.pipelines.history(event.pipeline).clock
-    cause = Cause(Trigger.PERFORMANCE, origin.id, clock, event.subject, event.because)
+    cause = Cause(Trigger.PERFORMANCE, origin.id, clock, event.subject, event.because, event.since)
     yield _answer(event.pipeline, cause, books, origin)
 
 
@@ -144,6 +147,17 @@ def on_run_finished(event: RunFinished, books: Books) -> Iterator[Event]:
     yield TrainingCompleted(event.run, event.dataset, event.candidate)
 
 
+def on_card_made(event: CardMade, books: Books) -> Iterator[Event]:
+    _remember(event.run.pipeline, event, books)
+    books.journal.carded(event)
+    yield ModelCardMade(event.run, event.uri, event.sha256, event.cost)
+
+
+def on_card_failed(event: CardFailed, books: Books) -> None:
+    _remember(event.run.pipeline, event, books)
+    books.journal.carded(event)
+
+
 def on_run_failed(event: RunFailed, books: Books) -> Iterator[Event]:
     _remember(event.run.pipeline, event, books)
     books.journal.ended(event)
@@ -157,7 +171,13 @@ def on_run_skipped(event: RunSkipped, books: Books, origin: Origin) -> Iterator[
     books.journal.ended(event)
     detail = f"run {run.number} found {event.rows:,} labelled rows known by then, and {event.needed:,} are needed"
     cause = Cause(run.trigger, run.cause_id, run.as_of, f"run {run.number}", detail)
-    skipped = RetrainSkipped(run.pipeline, cause, Skip.TOO_FEW_LABELS, detail)
+    skipped = RetrainSkipped(
+        run.pipeline,
+        cause,
+        Skip.TOO_FEW_LABELS,
+        detail,
+        pipeline_version=run.pipeline_version,
+    )
     books.journal.decided(skipped, run.as_of, origin)
     yield skipped
 

@@ -14,6 +14,7 @@ from millrace_training.application.overview import (
     StatusView,
 )
 from millrace_training.domain.events import (
+    CardOutcome,
     Decision,
     FeaturesComputed,
     LabelObserved,
@@ -24,7 +25,8 @@ from millrace_training.domain.events import (
     RunStarted,
     RunTried,
 )
-from millrace_training.domain.retraining import History, NextDue, Policy
+from millrace_training.domain.policies import Policy
+from millrace_training.domain.retraining import History, NextDue
 
 
 class UnknownPipelineError(TransientError):
@@ -87,6 +89,9 @@ class Journal(Protocol):
         """Keep the trial, so that the run need not repeat it whatever befalls it."""
 
     def ended(self, outcome: RunOutcome) -> None: ...
+    def carded(self, outcome: CardOutcome) -> None:
+        """The run's card is made, or never will be; what it cost is part of what the run cost."""
+
     def promoted(self, event: ModelPromoted) -> None:
         """The run's model became the champion: what was spent on it was not in vain."""
 

@@ -2,7 +2,8 @@
 
 from millrace_kernel.pipeline import Trigger
 from millrace_training.domain.events import Cause
-from millrace_training.domain.retraining import History, Policy, why_not
+from millrace_training.domain.policies import Policy
+from millrace_training.domain.retraining import History, why_not
 from millrace_training.domain.updates import FEWEST_NEW_ROWS, FEWEST_ROWS
 
 
@@ -18,7 +19,8 @@ def due_by_labels(policy: Policy, history: History) -> tuple[Trigger, int] | Non
     basis = max(FEWEST_ROWS, min(history.learnt, policy.train_on_last))
     due = []
     if policy.volume is not None:
-        due.append((history.learnt + max(1, round(basis * policy.volume)), Trigger.VOLUME))
+        last = max(history.learnt, history.stretch.due)
+        due.append((last + max(1, round(basis * policy.volume)), Trigger.VOLUME))
     if policy.update is not None:
         rows = max(FEWEST_NEW_ROWS, round(basis * policy.update))
         due.append((history.updated + rows, Trigger.UPDATE))

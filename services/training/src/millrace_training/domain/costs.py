@@ -12,7 +12,7 @@ _JOULES_A_KILOWATT_HOUR = 3.6e6
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one run: the processes that learnt, measured and wrote the model card, one after the other.
+    """Of one run: the processes that learnt, measured and, later, wrote the model card.
 
     `wall_seconds` is how long they took, `peak_memory_bytes` the most that one of them had resident, libraries included.
     `joules` is None where the machine does not tell.

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from millrace_kernel.evidence import NO_EVIDENCE, Evidence
 from millrace_kernel.ids import EntityId, EventId, ModelVersionNumber, PipelineName, RunId
 from millrace_kernel.pipeline import Pipeline, Trigger
 from millrace_kernel.time import Instant
 from millrace_training.domain.costs import Cost
-from millrace_training.domain.evidence import NO_EVIDENCE, Evidence
 
 LabelValue = float | str  # regression: the value; binary: 0.0 or 1.0; multiclass: the class
 
@@ -74,6 +74,7 @@ class DriftDetected:
     subject: str  # what changed: "data/temp", "prediction", "concept"
     because: str  # the evidence, in words
     recorded_at: Instant
+    since: Instant | None = None  # event time at which the change is estimated to have begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class PerformanceDegraded:
     subject: str  # "performance/mae"
     because: str
     recorded_at: Instant
+    since: Instant | None = None  # event time of the first answer that was that bad
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,7 @@ class Cause:
     at: Instant
     subject: str  # what it is about; one that asks again about the same takes the place of the one before
     because: str  # in words
+    since: Instant | None = None  # event time at which what it is about is estimated to have begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +194,7 @@ class RetrainSkipped:
     reason: Skip
     detail: str
     labelled: int = 0  # rows that could be learnt from when it was decided; 0: not counted
+    pipeline_version: int = 0  # of the file whose policy decided; 0: none is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +246,8 @@ class Candidate:
     record_json: str = ""  # what it takes to make the same artifact again: see docs/training.md
     cost: Cost | None = None  # of the whole run; None: it was not measured
     points: float | None = None  # better than the champion by: see `domain.costs.points_gained`
-    card_uri: str = ""  # of the model card; empty: none was made
-    card_sha256: str = ""
     evidence: Evidence = NO_EVIDENCE  # what gates judge beside the metrics
+    card_due: bytes = b""  # what its model card is to be made from; empty: it gets none
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +295,25 @@ class RunSkipped:
 
 
 @dataclass(frozen=True, slots=True)
+class CardMade:
+    """From the card maker: a finished run's candidate has its model card."""
+
+    run: Run
+    uri: str
+    sha256: str
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class CardFailed:
+    """From the card maker: the candidate stays without a card."""
+
+    run: Run
+    reason: str
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingStarted:
     run: Run
     dataset: Dataset
@@ -317,6 +339,17 @@ class TrainingFailed:
     cost: Cost | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ModelCardMade:
+    run: Run
+    uri: str
+    sha256: str
+    cost: Cost
+
+
 Decision = RetrainRequested | RetrainSkipped
-Event = Decision | TrainingStarted | TrialCompleted | TrainingCompleted | TrainingFailed
+Event = (
+    Decision | TrainingStarted | TrialCompleted | TrainingCompleted | TrainingFailed | ModelCardMade
+)
 RunOutcome = RunFinished | RunFailed | RunSkipped
+CardOutcome = CardMade | CardFailed

@@ -7,14 +7,25 @@ another cause (which learnt from what came after it), or by the news that the dr
 remembered: if the run's model does not cure it, monitoring says so again.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from millrace_kernel.ids import PipelineName, RunId, derived_id
-from millrace_kernel.pipeline import Pipeline, Trigger
-from millrace_kernel.schedules import spread
+from millrace_kernel.ids import RunId, derived_id
+from millrace_kernel.pipeline import Trigger
 from millrace_kernel.time import DAY, EARLIEST, SECOND, Duration, Instant, format_duration, rfc3339
+from millrace_training.domain.budgets import (
+    NOTHING_SPENT,
+    Spending,
+    beyond,
+    charged,
+    charged_card,
+    in_words,
+)
+from millrace_training.domain.changes import Change, with_news
 from millrace_training.domain.events import (
+    CardFailed,
+    CardMade,
+    CardOutcome,
     Cause,
     Champion,
     Decision,
@@ -33,6 +44,17 @@ from millrace_training.domain.events import (
     RunSkipped,
     Skip,
 )
+from millrace_training.domain.policies import Policy
+from millrace_training.domain.prospects import (
+    NO_STRETCH,
+    Stretch,
+    after_a_request,
+    after_news,
+    hopeless,
+    with_left_out,
+    with_measured,
+    with_refused,
+)
 from millrace_training.domain.updates import FEWEST_ROWS, is_in_vain, unpromising
 
 SECONDS_A_MINUTE = 60
@@ -49,25 +71,7 @@ NextDue = Callable[
 Heard = (
     DriftCleared | ModelPromoted | ModelRejected | ModelRolledBack | PausePipeline | PipelineApplied
 )
-Happening = Decision | RunOutcome | Heard  # all that changes a history
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the pipeline file in force says. Durations are of the pipeline's own clock."""
-
-    pipeline: PipelineName
-    version: int
-    versions: frozenset[int]  # the files whose rows can be learnt from together with this one's
-    triggers: frozenset[Trigger]
-    schedule: str | None
-    cooldown: Duration
-    runs_per_day: int
-    cpu_minutes_per_day: float
-    first_after: int
-    train_on_last: int = 20_000
-    volume: float | None = None  # None: not a trigger
-    update: float | None = None
+Happening = Decision | RunOutcome | CardOutcome | Heard  # all that changes a history
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,38 +114,12 @@ class History:
     updated: int = 0  # labelled rows when the last update was due, or the last full run
     in_vain: int = 0  # updates in a row that were probably worse than what they would have updated
     left_out: int = 0  # due updates that were skipped since the last one
+    change: Change | None = None  # the newest that was heard of
+    stretch: Stretch = NO_STRETCH
+    spending: Spending = NOTHING_SPENT  # in money, at whatever prices
 
 
 NO_HISTORY = History()
-
-
-def policy_of(pipeline: Pipeline, known: Iterable[Pipeline]) -> Policy:
-    """The policy of the file in force. `known` are all its versions that were heard of."""
-    retraining = pipeline.retraining
-    return Policy(
-        pipeline=pipeline.name,
-        version=pipeline.version,
-        versions=frozenset(
-            other.version for other in (pipeline, *known) if _same_rows(pipeline, other)
-        ),
-        triggers=retraining.on | {Trigger.FIRST, Trigger.COMMAND},
-        schedule=spread(retraining.schedule, pipeline.name)
-        if Trigger.SCHEDULE in retraining.on and retraining.schedule
-        else None,
-        cooldown=retraining.cooldown,
-        runs_per_day=retraining.runs_per_day,
-        cpu_minutes_per_day=retraining.cpu_minutes_per_day,
-        first_after=pipeline.model.first_after,
-        train_on_last=pipeline.model.train_on_last,
-        volume=retraining.volume if Trigger.VOLUME in retraining.on else None,
-        update=retraining.update if Trigger.UPDATE in retraining.on else None,
-    )
-
-
-def _same_rows(one: Pipeline, other: Pipeline) -> bool:
-    """Whether the same columns and the same truth stand in the rows of both files."""
-    labels = [(label.field, label.kind, label.positive) for label in (one.label, other.label)]
-    return one.features == other.features and labels[0] == labels[1]
 
 
 def decide(policy: Policy, history: History, cause: Cause, labelled: int) -> Decision:
@@ -150,11 +128,12 @@ def decide(policy: Policy, history: History, cause: Cause, labelled: int) -> Dec
         why_not(policy, history, cause)
         or _too_few(policy, cause, labelled)
         or unpromising(cause, history.in_vain, history.left_out)
+        or hopeless(cause, history.stretch)
     )
     if refusal is not None:
         reason, detail = refusal
         return RetrainSkipped(
-            policy.pipeline, cause, reason, f"{cause.because}; {detail}", labelled
+            policy.pipeline, cause, reason, f"{cause.because}; {detail}", labelled, policy.version
         )
     run = Run(
         pipeline=policy.pipeline,
@@ -169,6 +148,7 @@ def decide(policy: Policy, history: History, cause: Cause, labelled: int) -> Dec
     detail = (
         f"{cause.because}; {labelled:,} labelled rows; run {runs + 1} of {policy.runs_per_day} today, "
         f"{cpu_seconds / SECONDS_A_MINUTE:.1f} of {policy.cpu_minutes_per_day:g} CPU minutes spent"
+        f"{in_words(policy, history.spending, history.clock // DAY, cause.trigger)}"
     )
     return RetrainRequested(run, cause, labelled, detail)
 
@@ -186,7 +166,7 @@ def why_not(policy: Policy, history: History, cause: Cause) -> tuple[Skip, str] 
         return Skip.ALREADY_TRAINING, f"run {history.going.number} is going on"
     if cause.trigger is Trigger.COMMAND:
         return None  # a person who asks has already weighed the cost
-    return _cooling_down(policy, history, cause) or _budget_spent(policy, history)
+    return _cooling_down(policy, history, cause) or _budget_spent(policy, history, cause.trigger)
 
 
 def _cooling_down(policy: Policy, history: History, cause: Cause) -> tuple[Skip, str] | None:
@@ -203,7 +183,7 @@ def _cooling_down(policy: Policy, history: History, cause: Cause) -> tuple[Skip,
     )
 
 
-def _budget_spent(policy: Policy, history: History) -> tuple[Skip, str] | None:
+def _budget_spent(policy: Policy, history: History, trigger: Trigger) -> tuple[Skip, str] | None:
     runs, cpu_seconds = _spent(history)
     if runs >= policy.runs_per_day:
         return Skip.BUDGET_SPENT, f"{runs} of {policy.runs_per_day} runs of today (UTC) are spent"
@@ -213,7 +193,8 @@ def _budget_spent(policy: Policy, history: History) -> tuple[Skip, str] | None:
             Skip.BUDGET_SPENT,
             f"{minutes:.1f} of {policy.cpu_minutes_per_day:g} CPU minutes of today (UTC) are spent",
         )
-    return None
+    money = beyond(policy, history.spending, history.clock // DAY, trigger)
+    return None if money is None else (Skip.BUDGET_SPENT, money)
 
 
 def _too_few(policy: Policy, cause: Cause, labelled: int) -> tuple[Skip, str] | None:
@@ -241,7 +222,9 @@ def first_model_after(policy: Policy, history: History) -> int | None:
             return None
         rows = max(rows, 2 * tried.labelled)
     refused = (
-        history.paused or history.going is not None or _budget_spent(policy, history) is not None
+        history.paused
+        or history.going is not None
+        or _budget_spent(policy, history, Trigger.FIRST) is not None
     )
     return None if refused else rows
 
@@ -282,6 +265,8 @@ def honoured(policy: Policy, history: History) -> Cause | None:
 
 def evolve(history: History, event: Happening) -> History:  # noqa: C901  one case for each event
     """The history after an event. Pure, so that a replay of the same events ends in the same history."""
+    if isinstance(event, RetrainRequested | RetrainSkipped):
+        history = _asked(history, event)
     match event:
         case RetrainRequested():
             return _requested(history, event)
@@ -294,18 +279,39 @@ def evolve(history: History, event: Happening) -> History:  # noqa: C901  one ca
             return replace(history, pending=(*others, cause) if remembered else others)
         case RunFinished() | RunFailed() | RunSkipped():
             return _ended(history, event)
+        case CardMade(cost=cost) | CardFailed(cost=cost):
+            runs, cpu_seconds = _spent(history)
+            cpu_seconds += cost.cpu_seconds
+            return replace(
+                history,
+                day=history.clock // DAY,
+                runs_today=runs,
+                cpu_seconds_today=cpu_seconds,
+                spending=charged_card(history.spending, history.clock // DAY, cost),
+            )
         case ModelPromoted(champion=champion) | ModelRolledBack(champion=champion):
             if history.champion is not None and champion.epoch <= history.champion.epoch:
                 return history
             return replace(history, champion=champion, pending=())
         case ModelRejected(run_id=run_id):
-            return _refused(history, run_id)
+            return _refused(replace(history, stretch=with_refused(history.stretch)), run_id)
         case DriftCleared(subject=subject):
             return replace(history, pending=_without(history, subject))
         case PausePipeline(paused=paused):
             return replace(history, paused=paused)
         case PipelineApplied():
             return replace(history, schedule_due=None)
+
+
+def _asked(history: History, event: Decision) -> History:
+    """What a cause says of the world, and of what is worth trying, whether there is a run or not."""
+    cause, stretch = event.cause, history.stretch
+    if cause.trigger in LASTING:
+        stretch = after_news(stretch)
+    elif isinstance(event, RetrainSkipped):
+        stretch = with_left_out(stretch, event)
+    change = with_news(history.change, cause, history.last_requested)
+    return replace(history, change=change, stretch=stretch)
 
 
 def _requested(history: History, event: RetrainRequested) -> History:
@@ -328,6 +334,7 @@ def _requested(history: History, event: RetrainRequested) -> History:
         updated=event.labelled,
         in_vain=history.in_vain if is_update else 0,
         left_out=0,
+        stretch=history.stretch if is_update else after_a_request(history.stretch, run.trigger),
     )
 
 
@@ -350,6 +357,8 @@ def _ended(history: History, outcome: RunOutcome) -> History:
         day=history.clock // DAY,
         runs_today=runs,
         cpu_seconds_today=cpu_seconds,
+        stretch=with_measured(history.stretch, outcome),
+        spending=charged(history.spending, history.clock // DAY, outcome),
     )
     if outcome.run.trigger is Trigger.UPDATE:
         in_vain = not isinstance(outcome, RunFinished) or is_in_vain(outcome)

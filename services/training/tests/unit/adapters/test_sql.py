@@ -12,6 +12,7 @@ from millrace_training.adapters.runs import SqlRuns
 from millrace_training.adapters.sql import SqlBooks
 from millrace_training.adapters.staging import Tally
 from millrace_training.application.ports import UnknownPipelineError
+from millrace_training.domain.costs import Prices
 from millrace_training.domain.events import (
     Candidate,
     Cause,
@@ -101,6 +102,15 @@ def test_files_with_the_same_columns_and_truth_are_learnt_from_together(keep, fi
 
     policy = keep(lambda books: books.pipelines.policy(BIKES))
     assert (policy.version, policy.versions, policy.first_after) == (5, {1, 2, 5}, 50)
+
+
+def test_a_files_money_is_counted_at_the_operators_prices(database, pipeline):
+    prices = Prices(cpu_hour=0.05, currency="EUR")
+    with database.transaction() as connection:
+        books = SqlBooks(connection, Tally(), prices)
+        books.pipelines.apply(PipelineApplied(BIKES, (pipeline,)))
+
+        assert books.pipelines.policy(BIKES).prices == prices
 
 
 def test_an_older_file_that_comes_late_does_not_replace_the_one_in_force(keep, pipeline, file):

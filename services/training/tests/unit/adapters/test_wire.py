@@ -8,6 +8,12 @@ from millrace_contracts.catalogue import Writer, catalogue
 from millrace_contracts.message import Message
 from millrace_contracts.pipeline_file import pipeline_to_json
 from millrace_contracts.wire import WireError
+from millrace_kernel.evidence import (
+    Evidence,
+    ModelSchema,
+    NaiveBaseline,
+    SliceMetrics,
+)
 from millrace_kernel.ids import RunId
 from millrace_kernel.pipeline import Trigger
 from millrace_proto.v1 import (
@@ -23,12 +29,6 @@ from millrace_training.adapters.wire import WIRE
 from millrace_training.bootstrap import TOPICS
 from millrace_training.domain import events
 from millrace_training.domain.costs import Cost
-from millrace_training.domain.evidence import (
-    Evidence,
-    ModelSchema,
-    NaiveBaseline,
-    SliceMetrics,
-)
 
 AT = 1_772_323_200_000_000
 RUN = events.Run("bikes", RunId("run-7"), 7, 3, Trigger.DRIFT, "the-drift", AT)
@@ -116,6 +116,14 @@ def test_a_drift_is_known_by_what_drifted_and_told_with_its_evidence():
     assert data.subject == cleared.subject == "data/temp"
     assert concept.subject == "concept"
     assert data.because == "data/temp drifted (psi 0.31 beyond 0.2 over 500 events)"
+    assert data.since is None
+
+
+@pytest.mark.parametrize("kind", [drift_pb2.DriftDetected, drift_pb2.PerformanceDegraded])
+def test_a_change_is_told_with_where_it_is_estimated_to_have_begun(kind):
+    named = {"kind": drift_pb2.DRIFT_KIND_CONCEPT} if kind is drift_pb2.DriftDetected else {}
+    told = decoded(kind(pipeline="bikes", window_start_us=AT, window_end_us=AT + 5, **named))
+    assert told.since == AT
 
 
 def test_a_fall_of_performance_is_told_with_its_evidence():
@@ -188,9 +196,13 @@ def test_a_request_carries_its_run_and_is_known_by_it():
 
 
 def test_a_refusal_carries_its_reason_and_its_words():
-    skipped = events.RetrainSkipped("bikes", CAUSE, events.Skip.COOLING_DOWN, "an hour to go")
+    skipped = events.RetrainSkipped(
+        "bikes", CAUSE, events.Skip.COOLING_DOWN, "an hour to go", pipeline_version=3
+    )
 
     message = encoded(skipped, training_pb2.RetrainSkipped)
+
+    assert message.pipeline_version == 3
 
     assert (message.trigger, message.cause_id) == ("drift", "the-drift")
     assert (message.reason, message.detail) == ("cooling_down", "an hour to go")
@@ -233,8 +245,6 @@ def test_a_candidate_carries_everything_a_gate_or_a_person_asks_for():
         1.5,
         2.5,
         cost=Cost(2.5, 3.5, 4096, 0.0),
-        card_uri="file:///c",
-        card_sha256="cc",
         record_json="{}",
         evidence=EVIDENCE,
     )
@@ -249,6 +259,16 @@ def test_a_candidate_carries_everything_a_gate_or_a_person_asks_for():
     assert unset == set()
     assert (dict(message.metrics), dict(message.champion_metrics)) == ({"mae": 1.0}, {"mae": 2.0})
     assert (message.artifact_uri, message.dataset_uri) == ("file:///a", "file:///d")
+
+
+def test_a_card_is_told_whole():
+    made = events.ModelCardMade(RUN, "file:///c", "cc", Cost(1.5, 2.5, 4096, 0.5))
+    message = encoded(made, training_pb2.ModelCardMade)
+
+    assert {field.name for field, _ in message.ListFields()} == {
+        field.name for field in message.DESCRIPTOR.fields
+    }
+    assert (message.run_id, message.card_uri, message.joules) == (RUN.run_id, "file:///c", 0.5)
 
 
 def test_trials_and_failures_name_their_run():

@@ -27,7 +27,8 @@ from millrace_training.domain.events import (
     Skip,
     TrainingFailed,
 )
-from millrace_training.domain.retraining import NO_HISTORY, policy_of
+from millrace_training.domain.policies import policy_of
+from millrace_training.domain.retraining import NO_HISTORY
 
 BIKES = PipelineName("bikes")
 

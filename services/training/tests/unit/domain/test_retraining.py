@@ -24,18 +24,17 @@ from millrace_training.domain.events import (
     RunSkipped,
     Skip,
 )
+from millrace_training.domain.policies import Policy, policy_of
 from millrace_training.domain.retraining import (
     NO_HISTORY,
     Going,
     History,
-    Policy,
     decide,
     evolve,
     first_cause,
     first_model_after,
     honoured,
     pass_time,
-    policy_of,
 )
 
 BIKES = PipelineName("bikes")

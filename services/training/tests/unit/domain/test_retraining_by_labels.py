@@ -20,10 +20,10 @@ from millrace_training.domain.events import (
     RunFinished,
     Skip,
 )
+from millrace_training.domain.policies import Policy
 from millrace_training.domain.retraining import (
     NO_HISTORY,
     Going,
-    Policy,
     decide,
     evolve,
 )

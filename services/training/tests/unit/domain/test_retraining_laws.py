@@ -24,9 +24,9 @@ from millrace_training.domain.events import (
     RunSkipped,
     Skip,
 )
+from millrace_training.domain.policies import Policy
 from millrace_training.domain.retraining import (
     NO_HISTORY,
-    Policy,
     decide,
     evolve,
     honoured,

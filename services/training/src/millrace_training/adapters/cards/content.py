@@ -112,8 +112,13 @@ def _what_it_rests_on(facts: Facts) -> Iterator[Block]:
     if not shown:
         return
     yield Heading("What its answers rest on")
+    few = (
+        f" Of {len(facts.features):,} columns the {len(shown)} that count most."
+        if len(facts.features) > len(shown)
+        else ""
+    )
     yield Text(
-        f"How much the {facts.loss} rises on {facts.rows:,} rows of the holdout when one column is shuffled."
+        f"How much the {facts.loss} rises on {facts.rows:,} rows of the holdout when one column is shuffled.{few}"
     )
     yield Bars(
         f"Rise of {facts.loss} when shuffled",

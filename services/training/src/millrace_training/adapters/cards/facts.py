@@ -18,6 +18,7 @@ from millrace_artifacts.scorer import Scorer, Scores, load_measured
 from millrace_artifacts.signature import Signature
 from millrace_kernel.pipeline import LabelKind
 from millrace_training.adapters.cards.job import CardJob, Curve, Facts, FeatureFacts, SliceFacts
+from millrace_training.adapters.fitting.job import for_models
 from millrace_training.adapters.fitting.measure import Losses, metrics_of, row_losses
 from millrace_training.adapters.fitting.rows import Rows, read_rows, split_rows
 
@@ -26,6 +27,7 @@ _SHUFFLINGS = 3
 _MOST_ROWS, _FEWEST_ROWS, _SHAP_ROWS, _CURVE_ROWS = 1_000, 50, 100, 100
 _MOST_CURVES, _CURVE_POINTS = 6, 12
 _MOST_SLICED, _MOST_VALUES = 8, 8  # columns, and values of each: the most frequent
+_LOSSES = {LabelKind.REGRESSION: "mae", LabelKind.TEXT: "1 - rouge_l"}
 _FEWEST_OF_SLICE = 10  # rows; of fewer a metric says nothing
 
 
@@ -34,10 +36,10 @@ def facts_of(job: CardJob) -> Facts:
     artifact = read_artifact(job.result.artifact)
     scorer = load_measured(artifact)
     signature = scorer.signature
-    holdout = split_rows(read_rows(job.fit), job.fit).holdout
-    rows = holdout.columns(
-        [job.fit.numbers.index(name) for name in signature.numbers],
-        [job.fit.categories.index(name) for name in signature.categories],
+    fit = for_models(job.fit)
+    rows = split_rows(read_rows(fit), fit).holdout.columns(
+        [fit.numbers.index(name) for name in signature.numbers],
+        [fit.categories.index(name) for name in signature.categories],
     )
     width = len(signature.numbers) + len(signature.categories)
     most = _CELLS // (_SHUFFLINGS * max(1, width))
@@ -49,16 +51,31 @@ def facts_of(job: CardJob) -> Facts:
         features=features,
         curves=tuple(
             _curve(scorer, _spread(rows, _CURVE_ROWS), feature.name, usual)
-            for feature in features[:_MOST_CURVES]
+            for feature in _with_values(signature, features)[:_MOST_CURVES]
         ),
-        slices=tuple(_slices(scorer, rows)),
-        loss="mae" if signature.label_kind is LabelKind.REGRESSION else "log_loss",
+        slices=tuple(_slices(scorer, rows, job.fit.options.text_names)),
+        loss=_LOSSES.get(signature.label_kind, "log_loss"),
         answer=answer,
         shap_space=explained.space.value if explained else "",
         shap_rows=len(explained.contributions) if explained else 0,
         rows=len(some),
-        notes=(problem,) if problem else (),
+        notes=((problem,) if problem else ()) + _told_of_texts(signature),
     )
+
+
+def _told_of_texts(signature: Signature) -> tuple[str, ...]:
+    names = ", ".join(text.name for text in signature.texts)
+    return (f"{names}: free text, so without a curve and without slices",) if names else ()
+
+
+def _with_values(
+    signature: Signature, features: tuple[FeatureFacts, ...]
+) -> tuple[FeatureFacts, ...]:
+    """All but free texts, which have no values to draw a curve over; answers in words make no curve at all."""
+    if signature.label_kind is LabelKind.TEXT:
+        return ()
+    texts = {text.name for text in signature.texts}
+    return tuple(feature for feature in features if feature.name not in texts)
 
 
 def _spread(rows: Rows, most: int) -> Rows:
@@ -66,9 +83,7 @@ def _spread(rows: Rows, most: int) -> Rows:
     if len(rows) <= most:
         return rows
     places = np.linspace(0, len(rows) - 1, most).astype(np.int64)
-    return Rows(
-        rows.event_times[places], rows.numbers[places], rows.categories[places], rows.labels[places]
-    )
+    return rows.chosen(places)
 
 
 def _explained(artifact: Artifact, rows: Rows) -> tuple[Explained | None, str]:
@@ -191,12 +206,15 @@ def _frequent(column: NDArray[np.object_], most: int) -> tuple[str, ...]:
     return tuple(sorted(counts, key=lambda text: (-counts[text], text))[:most])
 
 
-def _slices(scorer: Scorer, rows: Rows) -> Iterator[SliceFacts]:
-    """The whole holdout, parted by each category column."""
+def _slices(scorer: Scorer, rows: Rows, texts: frozenset[str]) -> Iterator[SliceFacts]:
+    """The whole holdout, parted by each category column but free texts: first by those that the model is not given."""
     signature, scores = scorer.signature, _answers(scorer, rows)
-    for place, name in enumerate(signature.categories[:_MOST_SLICED]):
-        for text in _frequent(rows.categories[:, place], _MOST_VALUES):
-            chosen = rows.categories[:, place] == text
+    columns = {name: each for name, each in rows.apart.items() if each.dtype != np.float64}
+    columns |= {name: rows.categories[:, at] for at, name in enumerate(signature.categories)}
+    parting = [name for name in columns if name not in texts][:_MOST_SLICED]
+    for name, column in ((name, columns[name]) for name in parting):
+        for text in _frequent(column, _MOST_VALUES):
+            chosen = column == text
             count = int(np.count_nonzero(chosen))
             if count >= _FEWEST_OF_SLICE:
                 part = None if scores.probabilities is None else scores.probabilities[chosen]

@@ -17,15 +17,23 @@ from millrace_training.adapters.cards.content import (
     number,
 )
 
-_WIDTH, _ROW, _NAMES, _HEIGHT, _MARGIN = 720, 22, 220, 200, 44
-_COLOUR, _QUIET = "#2471a3", "#566573"
-_LONGEST_NAME = 32  # characters beside a bar
+_WIDTH, _ROW, _NAMES, _HEIGHT, _MARGIN = 720, 22, 250, 200, 88
+_COLOUR, _QUIET, _FAINT = "#2471a3", "#566573", "#d5d8dc"
+_LONGEST_NAME = 30  # characters beside a bar: what fits there
+_LONGEST_WORD = 14  # below a point
+# what is wider than the screen is moved in its own box, and numbers stay whole
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#1c2833;max-width:56rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .7rem;text-align:left;border-bottom:1px solid #d5d8dc;
-overflow-wrap:anywhere}figure{margin:1rem 0}figcaption{font-weight:600}svg{width:100%;max-width:45rem;height:auto;
-background:#fbfcfc}text{font:12px system-ui,sans-serif;fill:#566573}
+:root{color-scheme:light}
+body{font:15px/1.5 system-ui,sans-serif;color:#1c2833;background:#fff;max-width:56rem;margin:2rem auto;padding:0 1rem;
+overflow-wrap:anywhere}
+.wide,figure{margin:1rem 0;overflow-x:auto}table{border-collapse:collapse}
+td,th{padding:.25rem .7rem;text-align:left;vertical-align:top;border-bottom:1px solid #d5d8dc}
+td{min-width:6rem}.number{text-align:right;white-space:nowrap;min-width:0;font-variant-numeric:tabular-nums;
+overflow-wrap:normal}th{overflow-wrap:normal;white-space:nowrap}figcaption{font-weight:600}
+svg{display:block;width:100%;min-width:34rem;max-width:45rem;height:auto;background:#fbfcfc}
+text{font:12px system-ui,sans-serif;fill:#566573}
 """.strip()
+_NUMBER = re.compile(r"[-+]?[\d,.]+(e[-+]?\d+)?%?|-|nan|[-+]?inf")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!~])")
 
 
@@ -37,7 +45,8 @@ def markdown(blocks: Iterable[Block]) -> str:
 def html(title: str, blocks: Iterable[Block]) -> str:
     body = "".join(map(_html, blocks))
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body>{body}</body></html>\n"
     )
 
@@ -84,12 +93,23 @@ def _html(block: Block) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns of numbers stand right. The first row is left out when it has no titles."""
     titles, *others = rows
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in titles) if any(titles) else ""
+    named = any(titles)
+    numeric = [
+        named and all(_NUMBER.fullmatch(row[place]) for row in others)
+        for place in range(len(titles))
+    ]
+    head = "<tr>" + "".join(map(_cell, titles, numeric, ["th"] * len(titles))) + "</tr>"
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in others
+        "<tr>" + "".join(map(_cell, row, numeric, ["td"] * len(row))) + "</tr>" for row in others
     )
-    return f"<table><tr>{head}</tr>{body}</table>" if head else f"<table>{body}</table>"
+    return f'<div class="wide"><table>{head if named else ""}{body}</table></div>'
+
+
+def _cell(text: str, is_number: bool, tag: str) -> str:
+    kind = ' class="number"' if is_number else ""
+    return f"<{tag}{kind}>{escape(text)}</{tag}>"
 
 
 def _bars(bars: Bars) -> str:
@@ -104,7 +124,7 @@ def _bars(bars: Bars) -> str:
         top, long = place * _ROW, abs(value) * unit
         left, right = min(zero, zero + value * unit), max(zero, zero + value * unit)
         parts.append(
-            f'<text x="{_NAMES - 8}" y="{top + 15}" text-anchor="end">{escape(_short(name))}</text>'
+            f'<text x="{_NAMES - 8}" y="{top + 15}" text-anchor="end">{_named(name, _LONGEST_NAME)}</text>'
             f'<rect x="{left:.1f}" y="{top + 4}" width="{long:.1f}" height="14" fill="{_COLOUR}"/>'
             f'<text x="{right + reach[name] * unit + 6:.1f}" y="{top + 15}">{number(value)}</text>'
         )
@@ -118,23 +138,23 @@ def _bars(bars: Bars) -> str:
 
 
 def _plot(plot: Plot) -> str:
-    """A line over numbers, points over words."""
+    """A line over numbers; over words points, each on a stem."""
     curve = plot.curve
     low, high = min(curve.answers), max(curve.answers)
-    tall = (high - low) or 1.0
     words = any(isinstance(value, str) for value in curve.values)
-    places = [float(place) for place in range(len(curve.values))]
-    at = places if words else [float(value) for value in curve.values]
-    wide = (at[-1] - at[0]) or 1.0
+    top, bottom = 28.0, _HEIGHT - 44.0
     points = [
-        (
-            _MARGIN + (x - at[0]) / wide * (_WIDTH - 2 * _MARGIN),
-            _HEIGHT - _MARGIN - (y - low) / tall * (_HEIGHT - 1.5 * _MARGIN),
+        (_MARGIN + x * (_WIDTH - 1.6 * _MARGIN), bottom - y * (bottom - top))
+        for x, y in zip(
+            _shares(range(len(curve.values)) if words else curve.values),
+            _shares(curve.answers),
+            strict=True,
         )
-        for x, y in zip(at, curve.answers, strict=True)
     ]
     marks = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{_COLOUR}"/>' for x, y in points
+        (_rule(x, y, x, _HEIGHT - 34) if words else "")
+        + f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{_COLOUR}"/>'
+        for x, y in points
     )
     way = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     line = (
@@ -142,17 +162,31 @@ def _plot(plot: Plot) -> str:
         if words
         else f'<polyline points="{way}" fill="none" stroke="{_COLOUR}" stroke-width="2"/>'
     )
-    shown = range(len(points)) if words else (0, len(points) - 1)
+    shown = range(len(points)) if words else (0, len(points) // 2, len(points) - 1)
+    room = _LONGEST_WORD if len(points) <= 6 else _LONGEST_WORD // 2
     below = "".join(
         f'<text x="{points[place][0]:.1f}" y="{_HEIGHT - 16}" text-anchor="middle">'
-        f"{escape(_short(_word(curve.values[place]), 12))}</text>"
-        for place in shown
+        f"{_named(_word(curve.values[place]), room)}</text>"
+        for place in sorted(set(shown))
     )
-    scale = (
-        f'<text x="4" y="{_MARGIN / 2:.0f}">{number(high)}</text>'
-        f'<text x="4" y="{_HEIGHT - _MARGIN}">{number(low)}</text>'
+    heights = {top: high, bottom: low} if high > low else {(top + bottom) / 2: high}
+    scale = "".join(
+        f'<text x="{_MARGIN - 14}" y="{at + 4:.1f}" text-anchor="end">{number(value)}</text>'
+        + _rule(_MARGIN - 8, at, _WIDTH - 8, at)
+        for at, value in heights.items()
     )
-    return _figure(f"{curve.name}: mean {plot.answer}", line + marks + below + scale, _HEIGHT)
+    return _figure(f"{curve.name}: mean {plot.answer}", scale + line + marks + below, _HEIGHT)
+
+
+def _shares(values: Sequence[float | str]) -> list[float]:
+    """Where each stands between the smallest and the largest; in the middle when all are the same."""
+    found = [float(value) for value in values]
+    low, span = min(found), max(found) - min(found)
+    return [(value - low) / span if span else 0.5 for value in found]
+
+
+def _rule(x: float, y: float, to_x: float, to_y: float) -> str:
+    return f'<path d="M{x:.1f} {y:.1f}L{to_x:.1f} {to_y:.1f}" stroke="{_FAINT}"/>'
 
 
 def _figure(title: str, drawn: str, height: int) -> str:
@@ -166,5 +200,10 @@ def _word(value: float | str) -> str:
     return number(value) if isinstance(value, float) else value or "missing"
 
 
-def _short(text: str, longest: int = _LONGEST_NAME) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+def _named(name: str, longest: int) -> str:
+    """As far as there is room: of a longer name both ends, which tell names apart, and all of it under the pointer."""
+    if len(name) <= longest:
+        return escape(name)
+    ahead = (longest - 1) // 2
+    short = f"{name[:ahead]}…{name[ahead + 1 - longest :]}"
+    return f"<title>{escape(name)}</title>{escape(short)}"

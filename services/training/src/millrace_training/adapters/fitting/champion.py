@@ -1,8 +1,9 @@
 """The champion on the candidate's holdout."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from millrace_artifacts.artifact import Learnt, read_artifact
 from millrace_artifacts.errors import ArtifactError
@@ -38,28 +39,54 @@ def measure_champion(job: FitJob, holdout: Rows) -> Champion:
     except ArtifactError as error:
         return Champion({}, None, (f"not compared with the champion: {error}",))
     signature = scorer.signature
-    difference = _difference(job, signature)
+    difference = _difference(job, signature, holdout)
     if difference:
         return Champion({}, None, (f"not compared with the champion: {difference}",))
-    rows = holdout.columns(
-        [job.numbers.index(name) for name in signature.numbers],
-        [job.categories.index(name) for name in signature.categories],
-    )
+    rows = _under(job, signature, holdout)
     scores = scorer.score(rows.numbers, rows.categories.tolist())
     metrics = metrics_of(job.label_kind, signature.classes, holdout.labels, scores)
     losses = row_losses(job.label_kind, signature.classes, holdout.labels, scores)
     return Champion(metrics, losses, _favoured(artifact.learnt, holdout))
 
 
-def _difference(job: FitJob, signature: Signature) -> str:
+def _difference(job: FitJob, signature: Signature, rows: Rows) -> str:
     """Why rows of this pipeline version can't be given to the champion; empty when they can."""
-    needed = {*signature.numbers, *signature.categories}
-    missing = sorted(needed - {*job.numbers, *job.categories})
+    numbers, categories = _columns(job, rows)
+    missing = sorted(
+        ({*signature.numbers} - {*numbers}) | ({*signature.categories} - {*categories})
+    )
     if missing:
         return f"it needs the columns {missing}, which this pipeline version does not have"
     if signature.label_kind is not job.label_kind:
         return f"it answers a {signature.label_kind} label, this version's is {job.label_kind}"
     return ""
+
+
+def _columns(
+    job: FitJob, rows: Rows
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.object_]]]:
+    """The rows' columns by name, numbers and categories. What no model may look at any more, a champion of an older file may."""
+    numbers = {name: rows.numbers[:, place] for place, name in enumerate(job.numbers)}
+    categories = {name: rows.categories[:, place] for place, name in enumerate(job.categories)}
+    for name, column in rows.apart.items():
+        if column.dtype == np.float64:
+            numbers[name] = column
+        else:
+            categories[name] = column
+    return numbers, categories
+
+
+def _under(job: FitJob, signature: Signature, rows: Rows) -> Rows:
+    """The rows under the champion's columns."""
+    numbers, categories = _columns(job, rows)
+    count = len(rows)
+    return replace(
+        rows,
+        numbers=np.array([numbers[name] for name in signature.numbers]).reshape(-1, count).T,
+        categories=np.array([categories[name] for name in signature.categories], dtype=object)
+        .reshape(-1, count)
+        .T,
+    )
 
 
 def _favoured(learnt: Learnt, holdout: Rows) -> tuple[str, ...]:

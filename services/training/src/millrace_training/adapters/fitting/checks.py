@@ -8,7 +8,9 @@ import numpy as np
 
 from millrace_artifacts.artifact import Model
 from millrace_artifacts.scorer import Scores, scorer_of
-from millrace_kernel.pipeline import BASELINE
+from millrace_artifacts.signature import Signature
+from millrace_kernel.evidence import Evidence, ModelSchema, NaiveBaseline
+from millrace_kernel.pipeline import BASELINE, LabelKind
 from millrace_training.adapters.fitting.job import FitJob
 from millrace_training.adapters.fitting.leaks import column_scores
 from millrace_training.adapters.fitting.measure import better_probability, row_losses
@@ -21,7 +23,6 @@ from millrace_training.adapters.fitting.robustness import (
 )
 from millrace_training.adapters.fitting.rows import Rows
 from millrace_training.adapters.fitting.slices import slices_of
-from millrace_training.domain.evidence import Evidence, ModelSchema, NaiveBaseline
 
 _TIMED_ROWS = 50
 
@@ -58,11 +59,15 @@ def checked(job: FitJob, subject: Subject) -> tuple[dict[str, float], Evidence]:
     return figures, Evidence(
         slices=slices_of(job, signature.classes, subject.holdout, subject.scores),
         baseline=_baseline(job, subject) if asks_baseline else None,
-        schema=ModelSchema(
-            signature.numbers, signature.categories, signature.label_kind.value, signature.classes
-        ),
+        schema=_schema(signature),
         column_scores=scores,
     )
+
+
+def _schema(signature: Signature) -> ModelSchema:
+    """Answers in words are told of by their model alone: an event that names them all would be too large."""
+    classes = () if signature.label_kind is LabelKind.TEXT else signature.classes
+    return ModelSchema(signature.numbers, signature.categories, signature.label_kind.value, classes)
 
 
 def latency_us(model: Model, rows: Rows) -> float:

@@ -3,7 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
@@ -18,7 +18,6 @@ _LIBRARIES = (
     "msgspec",
     "numpy",
     "onnx",
-    "onnxmltools",
     "onnxruntime",
     "optuna",
     "pyarrow",
@@ -36,7 +35,8 @@ _CODE = (millrace_kernel, millrace_artifacts, fitting)
 @dataclass(frozen=True, slots=True)
 class Environment:
     """`locked` is the SHA-256 of every installed distribution's name and version, `code` that of the fitting code's sources
-    (this package, `millrace_artifacts` and `millrace_kernel`): equal whatever the folder they stand in."""
+    (this package, `millrace_artifacts` and `millrace_kernel`): equal whatever the folder they stand in. `commands`: of the
+    user's own programs that a model was made by."""
 
     python: str
     platform: str
@@ -46,6 +46,7 @@ class Environment:
     code: str
     locked: str
     libraries: dict[str, str]
+    commands: dict[str, str] = field(default_factory=dict)
 
 
 @cache

@@ -13,6 +13,7 @@ from millrace_training.adapters.fitting import (
     linear_models,
     neighbour_models,
     online_models,
+    retrieval_models,
     xgboost_models,
 )
 from millrace_training.adapters.fitting.task import Fitted, Parameters, Task
@@ -31,7 +32,7 @@ class Algorithm:
     quantiles: bool = False  # whether it heeds `Task.quantiles`
 
 
-_EVERY = frozenset(LabelKind)
+_EVERY = frozenset({LabelKind.BINARY, LabelKind.MULTICLASS, LabelKind.REGRESSION})
 
 ALGORITHMS: Mapping[str, Algorithm] = {
     algorithm.name: algorithm
@@ -92,6 +93,14 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             defaults=online_models.DEFAULTS,
             draw=online_models.draw,
             fit=online_models.fit,
+        ),
+        Algorithm(
+            name="retrieval",
+            kinds=frozenset({LabelKind.TEXT}),
+            encoding=Encoding.ONE_HOT,
+            defaults=retrieval_models.DEFAULTS,
+            draw=retrieval_models.draw,
+            fit=retrieval_models.fit,
         ),
         Algorithm(
             name="online_logistic",

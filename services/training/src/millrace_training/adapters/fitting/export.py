@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from millrace_artifacts.artifact import Example, Model, NativeFormat, Parity, Runtime, Speed
 from millrace_artifacts.scorer import Scores, as_scores, onnx_run, scorer_of
+from millrace_artifacts.sentence_encoders import opened
 from millrace_artifacts.signature import Matrix, Numbers, Signature
 from millrace_kernel.pipeline import LabelKind
 from millrace_kernel.profile import (
@@ -18,9 +19,11 @@ from millrace_kernel.profile import (
     ReferenceProfile,
     category_column,
     number_column,
+    text_column,
     to_json,
 )
 from millrace_training.adapters.fitting.finishing import FittedFinished
+from millrace_training.adapters.fitting.measure import wordings
 from millrace_training.adapters.fitting.rows import Rows
 from millrace_training.adapters.fitting.task import Fitted
 
@@ -40,7 +43,6 @@ _TIMED_ROUNDS = 5
 _LIBRARIES = (
     "numpy",
     "onnx",
-    "onnxmltools",
     "onnxruntime",
     "river",
     "scikit-learn",
@@ -61,7 +63,9 @@ def packed(fitted: Fitted, signature: Signature, matrix: Matrix) -> Model:
     own = as_scores(signature, fitted.answers(matrix))
     parity = Parity(_largest_difference(exported, own), PARITY_TOLERANCE, len(matrix))
     only_onnx = isinstance(fitted, FittedFinished)
-    return Model(signature, parity, onnx, fitted.native(), only_onnx=only_onnx)
+    digests = {text.encoder for text in signature.texts} - {""}
+    encoder = opened(digests.pop()).content if digests else None
+    return Model(signature, parity, onnx, fitted.native(), only_onnx=only_onnx, encoder=encoder)
 
 
 def speed_of(model: Model, matrix: Matrix) -> Speed | None:
@@ -166,14 +170,19 @@ def reference_profile(
         number_column(name, learnt.numbers[:, place].tolist())
         for place, name in enumerate(signature.numbers)
     ]
+    texts = {text.name for text in signature.texts}
     categories = [
-        category_column(name, learnt.categories[:, place].tolist())
+        (text_column if name in texts else category_column)(
+            name, learnt.categories[:, place].tolist()
+        )
         for place, name in enumerate(signature.categories)
     ]
     if signature.label_kind is LabelKind.MULTICLASS:
         prediction = category_column(
             PREDICTION, [signature.classes[int(place)] for place in predictions.values]
         )
+    elif signature.label_kind is LabelKind.TEXT:
+        prediction = text_column(PREDICTION, wordings(signature.classes, predictions))
     else:
         prediction = number_column(PREDICTION, predictions.values.tolist())
     profile = ReferenceProfile(

@@ -1,8 +1,8 @@
 """What stands behind a library's model: calibrated probabilities, quantiles that do not cross, an interval that keeps its word.
 
-What is learnt of a model's errors is learnt on rows that it has not learnt: the model is fitted on the older rows, its errors
-are looked at on the newest fifth, and then it is fitted on all of them, as what ships is fitted on the holdout too. The holdout
-itself is never among them.
+What is learnt of a model's errors is learnt on rows that it has not learnt: the model is fitted on the older rows, those whose
+label was known when the newest fifth began; its errors are looked at on that fifth, and then it is fitted on all of them, as
+what ships is fitted on the holdout too. The holdout itself is never among them.
 
     interval   split conformal prediction: value ± the error that so large a share of the newest rows stays within (Lei et
                al. 2018); with quantiles, their outermost ones moved by what they fell short (conformalized quantile
@@ -194,22 +194,37 @@ def _of_value(
 
 
 def _parted(task: Task) -> tuple[Task, Task]:
-    """The older rows, to learn from, and the newest, to look at errors."""
+    """The older rows whose label was known when the newest began, to learn from, and the newest, to look at errors.
+
+    Where nearly none was known, all older ones.
+    """
     border = len(task.targets) - len(task.targets) // _NEWEST
     if len(task.targets) - border < _FEWEST_ROWS:
         raise TooFewRowsError(
             f"calibration and intervals look at the newest {len(task.targets) - border} of {len(task.targets)} training rows; "
             f"{_FEWEST_ROWS} are needed at least, wait for more labels"
         )
-    return tuple(
-        replace(
-            task,
-            matrix=task.matrix[part],
-            targets=task.targets[part],
-            weights=None if task.weights is None else task.weights[part],
-        )
-        for part in (slice(0, border), slice(border, None))
-    )  # type: ignore[return-value]  # of two parts
+    known = _known(task, border)
+    older = slice(0, known if known >= _FEWEST_ROWS else border)
+    return _part(task, older), _part(task, slice(border, None))
+
+
+def _known(task: Task, border: int) -> int:
+    """How many rows before the border had a label when the row there was due."""
+    if task.event_times is None or task.label_delay_us <= 0:
+        return border
+    until = task.event_times[border] - task.label_delay_us
+    return int(np.searchsorted(task.event_times[:border], until, side="right"))
+
+
+def _part(task: Task, part: slice) -> Task:
+    return replace(
+        task,
+        matrix=task.matrix[part],
+        targets=task.targets[part],
+        weights=None if task.weights is None else task.weights[part],
+        event_times=None if task.event_times is None else task.event_times[part],
+    )
 
 
 def _columns(raw: NDArray[Any]) -> Floats:

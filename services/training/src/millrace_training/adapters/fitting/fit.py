@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from millrace_training.adapters.fitting.job import FitJob, FitResult, TrialResult
+from millrace_training.adapters.fitting.job import FitJob, FitResult, TrialResult, for_models
 
 
 def _nobody(trial: TrialResult) -> None:
@@ -17,6 +17,17 @@ def fit_candidates(job: FitJob, tell: Callable[[TrialResult], None] = _nobody) -
     the same bytes always. `tell` hears of every trial of a search as it ends. It writes nothing anywhere, so its process may
     be killed at any time. Raises FitError for a dataset or a job from which nothing can be learnt. Imports the model libraries only when called: seconds, unless `preload` was imported before the fork.
     """
+    from millrace_training.adapters.fitting.sentences import sentences_read
+
+    with sentences_read(for_models(job)) as understood:
+        return _fitted(understood, tell)
+
+
+def _fitted(job: FitJob, tell: Callable[[TrialResult], None]) -> FitResult:
     from millrace_training.adapters.fitting import procedure, updating
 
+    if job.cluster is not None:
+        from millrace_training.adapters.fitting.cluster import fits
+
+        return fits.run(job, job.cluster, tell)
     return updating.run_update(job) if job.update else procedure.run(job, tell)

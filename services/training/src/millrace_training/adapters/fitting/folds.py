@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from millrace_training.adapters.fitting.encoding import classes_of
 from millrace_training.adapters.fitting.job import FEWEST_ROWS, FitJob, OneClassError
-from millrace_training.adapters.fitting.rows import Rows
+from millrace_training.adapters.fitting.rows import Rows, known_by
 
 SPANS = 5  # the newest rows are measured on in spans of a fifth of all
 _FOLDS = 3
@@ -54,12 +52,3 @@ def _fold(job: FitJob, train: Rows, border: int, until: int, weight: float) -> F
     except OneClassError:
         return None
     return Fold(learnt, measured, weight)
-
-
-def known_by(rows: Rows, at_us: int, delay_us: int) -> Rows:
-    """Those whose label is known by then: what came later could not have been learnt when the first answer was due."""
-    if delay_us <= 0:
-        return rows
-    # rows stand in the order of their event times
-    count = int(np.searchsorted(rows.event_times, at_us - delay_us, side="right"))
-    return rows.part(0, count)

@@ -1,15 +1,16 @@
 """What a fit is told and what it tells back: plain values, so that they travel between processes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from millrace_artifacts.artifact import Speed
 from millrace_kernel.errors import PermanentError
+from millrace_kernel.evidence import NO_EVIDENCE, Evidence
 from millrace_kernel.pipeline import Gate, LabelKind
+from millrace_training.adapters.fitting.cluster.plan import ClusterPlan, ClusterUse
 from millrace_training.adapters.fitting.environment import Environment
 from millrace_training.adapters.fitting.options import DEFAULT_OPTIONS, Options
-from millrace_training.domain.evidence import NO_EVIDENCE, Evidence
 
 COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 FEWEST_ROWS = 20  # with fewer, neither a fit nor a comparison says anything
@@ -65,7 +66,10 @@ class FitJob:
     `winner`: nothing is searched and nothing is timed, this is fitted.
     `threads` 1 unless cores stand idle: OpenMP's threads spin while they wait, and two of them on busy cores took ten
     times as long as one. `refit`: the shipped model learns the holdout too, after it was measured. `primary_metric` None: the label kind's own.
+    `since_us`: event time at which a change is estimated to have begun: see `since`.
     `gates` say what is to be measured beside the metrics (see `checks`). `unlearnt` names columns that no model looks at.
+    `cluster`: what ships is fitted there, on the plan's parts; `dataset` holds a sample of their rows and all of the holdout's.
+    `held`: what the dataset's lists hold where models are not given all of it; None: `numbers` and `categories`.
     """
 
     pipeline: str
@@ -93,6 +97,25 @@ class FitJob:
     gates: tuple[Gate, ...] = ()
     unlearnt: tuple[str, ...] = ()
     options: Options = DEFAULT_OPTIONS
+    cluster: ClusterPlan | None = None
+    held: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    since_us: int | None = None
+
+
+def for_models(job: FitJob) -> FitJob:
+    """The job as all that learns, explains or encodes is to see it: without the columns that no model looks at. Those stand
+    apart in the rows that are read for it (`Rows.apart`), and slices are told by them."""
+    if not job.unlearnt:
+        return job
+    shown = tuple(text for text in job.options.texts if text.name not in job.unlearnt)
+    return replace(
+        job,
+        numbers=tuple(name for name in job.numbers if name not in job.unlearnt),
+        categories=tuple(name for name in job.categories if name not in job.unlearnt),
+        unlearnt=(),
+        options=replace(job.options, texts=shown),
+        held=(job.numbers, job.categories),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +168,4 @@ class FitResult:
     speed: Speed | None = None  # of what ships; None: not measured
     environment: Environment | None = None
     evidence: Evidence = NO_EVIDENCE  # beside the metrics, for the gates
+    cluster: ClusterUse | None = None  # None: it was fitted here

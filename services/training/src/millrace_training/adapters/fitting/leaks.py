@@ -20,7 +20,8 @@ def column_scores(job: FitJob, train: Rows, holdout: Rows) -> dict[str, float]:
 
     A column's values are parted by quantiles, or by category, missing ones apart; a part stands for the mean label of the
     learnt rows in it. Those means are held against the holdout's labels: the rank correlation of a regression (Spearman);
-    2 AUC - 1 of a class against the rest (Gini), of several classes the mean weighted by their rows.
+    2 AUC - 1 of a class against the rest (Gini), of several classes the mean weighted by their rows. Free texts are left out:
+    hardly two rows share one.
     """
     train = thinned(train, _MOST_ROWS)
     classes = classes_of(job, train)
@@ -37,6 +38,8 @@ def column_scores(job: FitJob, train: Rows, holdout: Rows) -> dict[str, float]:
         )
         scores[name] = _score(_binned(column, edges), _binned(seen, edges), learnt, truths)
     for place, name in enumerate(job.categories):
+        if name in job.options.text_names:
+            continue
         words = {text: code for code, text in enumerate(dict.fromkeys(train.categories[:, place]))}
         codes = np.array([words[text] for text in train.categories[:, place]], dtype=np.int64)
         seen_codes = np.array(

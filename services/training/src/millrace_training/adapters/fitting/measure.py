@@ -13,6 +13,7 @@ from millrace_training.adapters.fitting.encoding import targets
 from millrace_training.adapters.fitting.ranking import average_precision, roc_auc
 from millrace_training.adapters.fitting.reliability import reliability_of
 from millrace_training.adapters.fitting.rows import Labels
+from millrace_training.adapters.fitting.wording import wording_losses, wording_metrics
 
 Losses = NDArray[np.float64]
 
@@ -20,6 +21,7 @@ PRIMARY_METRICS = {
     LabelKind.REGRESSION: "mae",
     LabelKind.BINARY: "log_loss",
     LabelKind.MULTICLASS: "log_loss",
+    LabelKind.TEXT: "rouge_l",
 }
 _LEAST_PROBABILITY = (
     1e-7  # what log loss takes an impossible class for, so that one row can't outweigh all others
@@ -31,6 +33,8 @@ _FEWEST_BLOCKS = 6  # of fewer the spread can't be told
 
 def row_losses(kind: LabelKind, classes: tuple[str, ...], labels: Labels, scores: Scores) -> Losses:
     """float64 [rows]: the absolute error, or the log loss. A class that the model does not know has probability 0."""
+    if kind is LabelKind.TEXT:
+        return wording_losses(wordings(classes, scores), labels.tolist())
     if scores.probabilities is None:
         errors = np.abs(labels.astype(np.float64) - scores.values)
         return np.where(np.isfinite(errors), errors, _WORST_LOSS)
@@ -46,6 +50,8 @@ def metrics_of(
 ) -> dict[str, float]:
     """regression: mae, rmse, r2; binary: accuracy, roc_auc, average_precision, log_loss; multiclass: accuracy, log_loss,
     macro_f1; and what `reliability_of` says. What can't be computed over these rows, or is not finite, is left out."""
+    if kind is LabelKind.TEXT:
+        return wording_metrics(wordings(classes, scores), labels.tolist())
     losses = row_losses(kind, classes, labels, scores)
     truths = targets(labels, classes, kind)
     found = {**_METRICS[kind](truths, scores.values, losses), **reliability_of(truths, scores)}
@@ -57,6 +63,9 @@ def baseline_scores(kind: LabelKind, classes: tuple[str, ...], train: Labels, ro
     if kind is LabelKind.REGRESSION:
         return Scores(np.full(rows, np.mean(train, dtype=np.float64)), None)
     places = targets(train, classes, kind).astype(np.int64)
+    if kind is LabelKind.TEXT:
+        usual = np.argmax(np.bincount(places[places >= 0], minlength=len(classes)))
+        return Scores(np.full(rows, float(usual)), None)
     shares = np.bincount(places, minlength=len(classes)) / len(places)
     value = shares[-1] if kind is LabelKind.BINARY else float(np.argmax(shares))
     return Scores(np.full(rows, value, dtype=np.float64), np.tile(shares, (rows, 1)))
@@ -87,6 +96,11 @@ def better_probability(candidate: Losses, champion: Losses, seed: int) -> float:
         deviations = (drawn.mean(axis=1) - mean) / (drawn.std(axis=1, ddof=1) / count**0.5)
     seen = mean / spread
     return float(np.mean(deviations < seen) + np.mean(deviations == seen) / 2)
+
+
+def wordings(classes: tuple[str, ...], scores: Scores) -> list[str]:
+    """The answers in words that some scores stand for."""
+    return [classes[int(place)] for place in scores.values]
 
 
 def _regression(truths: Losses, _: Losses, losses: Losses) -> Mapping[str, float]:

@@ -4,6 +4,7 @@
     hour_of_week     regression: the mean of the labels of that hour of the week, of two weeks or more
     hour_of_day      regression: the same by the hour of the day, of two days or more
     majority         classes: how often each occurs
+    most_frequent    answers in words: the one that occurs most often
     no_change        the newest label that was known; of a class as probable as it was right before
 
 A label is known `label_delay_us` after its event. Of the holdout's own labels `no_change` uses those known before the row that is
@@ -165,4 +166,5 @@ _ANSWERS: dict[LabelKind, dict[str, Callable[[_Past], Scores | None]]] = {
     },
     LabelKind.BINARY: _OF_CLASSES,
     LabelKind.MULTICLASS: _OF_CLASSES,
+    LabelKind.TEXT: {"most_frequent": lambda past: past.shares},
 }

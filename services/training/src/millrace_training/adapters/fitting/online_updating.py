@@ -9,11 +9,11 @@ from typing import Any
 
 from millrace_artifacts.artifact import Artifact, Model, Native
 from millrace_artifacts.signature import Signature
-from millrace_training.adapters.fitting.encoding import encoded, targets
+from millrace_training.adapters.fitting.encoding import blinded, encoded, targets
 from millrace_training.adapters.fitting.export import packed
 from millrace_training.adapters.fitting.job import FitJob
 from millrace_training.adapters.fitting.online_models import State, read_state, taught
-from millrace_training.adapters.fitting.recipes import blinded
+from millrace_training.adapters.fitting.recipes import also_without, without_of
 from millrace_training.adapters.fitting.rows import Rows
 from millrace_training.adapters.fitting.task import Task
 
@@ -30,11 +30,13 @@ class OnlineBase:
 
     @property
     def note(self) -> str:
-        return "an update: the champion went on learning, label by label"
+        return "an update: the champion went on learning, label by label" + also_without(
+            self.parameters
+        )
 
     def model(self, rows: Rows, job: FitJob) -> Model:
         """The learner after these rows, too."""
-        seen = blinded(rows, job, job.unlearnt)
+        seen = blinded(rows, job, without_of(self.parameters))
         task = Task(
             matrix=encoded(self.signature, seen),
             targets=targets(rows.labels, self.signature.classes, job.label_kind),

@@ -15,7 +15,8 @@ from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.preprocessing import StandardScaler
 
 from millrace_artifacts.signature import Encoding
-from millrace_kernel.pipeline import LabelKind, Scalar, is_import_path
+from millrace_kernel.pipeline import LabelKind, Scalar, command_named, is_import_path
+from millrace_training.adapters.fitting.commands import command_algorithm
 from millrace_training.adapters.fitting.estimators import ALGORITHMS, Algorithm
 from millrace_training.adapters.fitting.job import NoCandidateError
 from millrace_training.adapters.fitting.options import Options
@@ -24,7 +25,9 @@ from millrace_training.adapters.fitting.task import Fitted, Parameters, Task
 
 
 def algorithm_of(name: str, options: Options) -> Algorithm | None:
-    """A kind of model by its name or import path; None for a name that there is not. Raises NoCandidateError."""
+    """A kind of model by its name, import path or command; None for a name that there is not. Raises NoCandidateError."""
+    if command_named(name) is not None:
+        return command_algorithm(name, options)
     return own_algorithm(name, options) if is_import_path(name) else ALGORITHMS.get(name)
 
 

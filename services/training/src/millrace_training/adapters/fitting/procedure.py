@@ -1,8 +1,9 @@
 """How a candidate is made, from the dataset to the artifact."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from millrace_artifacts.artifact import (
     NATIVE_ADVANTAGE,
@@ -17,6 +18,8 @@ from millrace_artifacts.errors import UnreadableArtifactError
 from millrace_artifacts.scorer import Scores, scorer_of
 from millrace_training.adapters.fitting.champion import Champion, measure_champion
 from millrace_training.adapters.fitting.checks import Subject, checked
+from millrace_training.adapters.fitting.cluster.plan import ClusterUse
+from millrace_training.adapters.fitting.commands import digests_of
 from millrace_training.adapters.fitting.encoding import classes_of, encoded
 from millrace_training.adapters.fitting.environment import environment
 from millrace_training.adapters.fitting.export import (
@@ -37,6 +40,62 @@ from millrace_training.adapters.fitting.naive import Baseline, best_baseline
 from millrace_training.adapters.fitting.recipes import FittedRecipe, Recipe, winner_of
 from millrace_training.adapters.fitting.rows import Rows, Split, read_rows, split_rows
 from millrace_training.adapters.fitting.search import Choice, Tell, choose, nobody
+from millrace_training.adapters.fitting.since import with_the_better_past
+from millrace_training.adapters.metering import own_usage
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many rows the measured model learnt; how many the shipped one did, and the event times that these are from."""
+
+    train_rows: int
+    rows: int
+    since_us: int
+    until_us: int
+
+
+class Fits(Protocol):
+    """Where recipes are fitted for good. What a search tries is fitted on the split's rows, always here."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of it, once all is fitted."""
+
+    @property
+    def use(self) -> ClusterUse | None:
+        """None: it was fitted here."""
+
+    def measured(self, recipe: Recipe) -> FittedRecipe:
+        """Learns what is older than the holdout."""
+
+    def shipped(self, recipe: Recipe) -> FittedRecipe:
+        """Learns the holdout, too."""
+
+    def extent(self, recipe: Recipe) -> Extent:
+        """Of what the two have learnt."""
+
+
+class Here:
+    """In this process, on the split's rows: `Fits`."""
+
+    notes: tuple[str, ...] = ()
+    use: ClusterUse | None = None
+
+    def __init__(self, job: FitJob, split: Split) -> None:
+        self._job = job
+        self._split = split
+
+    def measured(self, recipe: Recipe) -> FittedRecipe:
+        return recipe.fit(self._job, self._split.train)
+
+    def shipped(self, recipe: Recipe) -> FittedRecipe:
+        return recipe.fit(self._job, self._split.both)
+
+    def extent(self, recipe: Recipe) -> Extent:
+        split = self._split
+        times = recipe.learnt(split.both if self._job.refit else split.train).event_times
+        train = len(recipe.learnt(split.train))
+        return Extent(train, len(times), int(times[0]), int(times[-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +124,20 @@ class Verdict:
     better_probability: float | None
 
 
-def run(job: FitJob, tell: Tell = nobody) -> FitResult:
+def run(
+    job: FitJob, tell: Tell = nobody, where: Callable[[FitJob, Split], Fits] = Here
+) -> FitResult:
     """Rows in order of event time; the newest are the holdout. Recipes are compared within the older rows only, the best
-    is fitted on all of them and measured on the holdout together with the champion and the baseline. Then what ships is
-    fitted on the holdout as well: on streams, the newest rows are worth most. Its metrics are those of the model before
+    is fitted on all of them whose label was known when the holdout began, and measured on it together with the champion
+    and the baseline. Then what ships is fitted on all rows, the holdout as well: on streams, the newest rows are worth most. Its metrics are those of the model before
     that, so they are honest, and rather too bad than too good. `tell` hears of every trial. Raises FitError.
     """
-    began, started = time.perf_counter(), time.process_time()
+    began, started = time.perf_counter(), own_usage().cpu_seconds
     split = split_rows(read_rows(job), job)
-    choice = choose(job, split.train, tell)
-    made = _made(job, split, choice)
+    fits = where(job, split)
+    choice = with_the_better_past(job, split.train, choose(job, split.train, tell))
+    made = _made(job, split, choice, fits)
+    extent = fits.extent(made.recipe)
     verdict = _verdict(job, split, made.measured)
     primary = job.primary_metric or PRIMARY_METRICS[job.label_kind]
     if primary not in verdict.metrics:
@@ -83,7 +146,7 @@ def run(job: FitJob, tell: Tell = nobody) -> FitResult:
         ]  # it can't be computed over these rows; losses always can
     signature = made.measured.signature
     profile = reference_profile(signature, made.learnt, verdict.scores, verdict.metrics, primary)
-    artifact = write_artifact(_artifact(job, made, split, verdict.metrics))
+    artifact = write_artifact(_artifact(job, made, split, extent, verdict.metrics))
     subject = Subject(
         measured=made.measured,
         shipped=made.shipped,
@@ -104,30 +167,34 @@ def run(job: FitJob, tell: Tell = nobody) -> FitResult:
         better_probability=verdict.better_probability,
         reference_profile=profile,
         trials=choice.trials,
-        train_rows=len(made.recipe.learnt(split.train)),
+        train_rows=extent.train_rows,
         holdout_rows=len(split.holdout),
-        learnt_rows=len(made.learnt),
+        learnt_rows=extent.rows,
         fit_seconds=time.perf_counter() - began,
-        cpu_seconds=time.process_time() - started,
+        cpu_seconds=own_usage().cpu_seconds - started,
         notes=split.notes
         + choice.notes
         + made.notes
         + verdict.baseline.notes
-        + verdict.champion.notes,
+        + verdict.champion.notes
+        + fits.notes,
         winner=winner_of(made.recipe, prefers_native=made.shipped.prefers_native),
         speed=made.speed,
-        environment=environment(),
+        environment=replace(
+            environment(), commands=digests_of((made.recipe.algorithm.name,), job.options.commands)
+        ),
         evidence=evidence,
+        cluster=fits.use,
     )
 
 
-def _made(job: FitJob, split: Split, choice: Choice) -> Made:
+def _made(job: FitJob, split: Split, choice: Choice, fits: Fits) -> Made:
     """The best recipe that can be exported truthfully. Raises NoCandidateError when none can."""
     notes: tuple[str, ...] = ()
     rows = split.both if job.refit else split.train
     for recipe in choice.ranked:
-        measured = recipe.fit(job, split.train)
-        shipped = recipe.fit(job, rows) if job.refit else measured
+        measured = fits.measured(recipe)
+        shipped = fits.shipped(recipe) if job.refit else measured
         try:
             first = _packed(measured, split.holdout)
             last = _packed(shipped, split.holdout) if job.refit else first
@@ -166,8 +233,8 @@ def _verdict(job: FitJob, split: Split, model: Model) -> Verdict:
     if champion.losses is not None:
         losses = row_losses(kind, model.signature.classes, labels, scores)
         better = better_probability(losses, champion.losses, job.seed)
-    classes = classes_of(job, split.train)
-    baseline = best_baseline(kind, classes, split.train, holdout, job.label_delay_us)
+    classes = classes_of(job, split.older)
+    baseline = best_baseline(kind, classes, split.older, holdout, job.label_delay_us)
     return Verdict(
         scores=scores,
         metrics=metrics_of(kind, model.signature.classes, labels, scores),
@@ -177,18 +244,19 @@ def _verdict(job: FitJob, split: Split, model: Model) -> Verdict:
     )
 
 
-def _artifact(job: FitJob, made: Made, split: Split, metrics: Mapping[str, float]) -> Artifact:
-    times = made.learnt.event_times
+def _artifact(
+    job: FitJob, made: Made, split: Split, extent: Extent, metrics: Mapping[str, float]
+) -> Artifact:
     return Artifact(
         algorithm=made.recipe.algorithm.name,
-        parameters=made.recipe.parameters_json,
+        parameters=made.recipe.kept_json,
         model=made.shipped,
         measured=_lean(made.measured) if job.refit else None,
         metrics=metrics,
         learnt=Learnt(
-            rows=len(times),
-            since_us=int(times[0]),
-            until_us=int(times[-1]),
+            rows=extent.rows,
+            since_us=extent.since_us,
+            until_us=extent.until_us,
             holdout_rows=len(split.holdout),
             measured_until_us=int(split.train.event_times[-1]),
         ),

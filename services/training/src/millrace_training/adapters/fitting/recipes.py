@@ -1,14 +1,16 @@
 """A recipe: a kind of model, its parameters, and what of the past it learns from. Fitted on any rows."""
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from millrace_artifacts.scorer import Scores, as_scores
 from millrace_artifacts.signature import Signature
-from millrace_training.adapters.fitting.encoding import encoded, signature_of, targets
+from millrace_training.adapters.fitting.encoding import blinded, encoded, signature_of, targets
 from millrace_training.adapters.fitting.estimators import Algorithm
 from millrace_training.adapters.fitting.finishing import fit_finished
 from millrace_training.adapters.fitting.job import (
@@ -21,6 +23,8 @@ from millrace_training.adapters.fitting.options import DEFAULT_OPTIONS, Options
 from millrace_training.adapters.fitting.own_models import algorithm_of
 from millrace_training.adapters.fitting.rows import Rows
 from millrace_training.adapters.fitting.task import Fitted, Parameters, Task
+
+WITHOUT = "without"  # the key of the columns that a model does not look at, beside its parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,14 @@ class Recipe:
         return json.dumps(dict(self.parameters), sort_keys=True)
 
     @property
+    def kept_json(self) -> str:
+        """What the artifact holds: the parameters, and the columns that it does without, for who goes on from there."""
+        kept: dict[str, object] = dict(self.parameters)
+        if self.without:
+            kept[WITHOUT] = list(self.without)
+        return json.dumps(kept, sort_keys=True)
+
+    @property
     def described_json(self) -> str:
         """The parameters, and what else a search chose."""
         chosen: dict[str, object] = dict(self.parameters)
@@ -73,7 +85,7 @@ class Recipe:
         if self.past.half_life is not None:
             chosen["half_life_share"] = self.past.half_life
         if self.without:
-            chosen["without"] = list(self.without)
+            chosen[WITHOUT] = list(self.without)
         return json.dumps(chosen, sort_keys=True)
 
     @property
@@ -104,6 +116,10 @@ class Recipe:
             seed=job.seed,
             threads=job.threads,
             weights=self.past.weights(len(seen), most),
+            columns=signature.column_names,
+            text_columns=signature.text_columns,
+            event_times=seen.event_times,
+            label_delay_us=job.label_delay_us,
         )
         fitted = fit_finished(self.algorithm, task, self.parameters, job.options)
         return FittedRecipe(signature, fitted)
@@ -145,14 +161,12 @@ def recipe_of(winner: Winner, options: Options = DEFAULT_OPTIONS) -> Recipe:
     return Recipe(algorithm, json.loads(winner.parameters_json), past, winner.without)
 
 
-def blinded(rows: Rows, job: FitJob, without: tuple[str, ...]) -> Rows:
-    """Rows in which some columns are missing everywhere, so that a model can learn nothing from them.
+def without_of(kept: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns that a model with these kept parameters does not look at: what goes on from it does not, either."""
+    return tuple(kept.get(WITHOUT, ()))
 
-    The columns stay in the signature: who asks a model need not know what it looks at.
-    """
-    if not without:
-        return rows
-    numbers, categories = rows.numbers.copy(), rows.categories.copy()
-    numbers[:, [place for place, name in enumerate(job.numbers) if name in without]] = np.nan
-    categories[:, [place for place, name in enumerate(job.categories) if name in without]] = ""
-    return replace(rows, numbers=numbers, categories=categories)
+
+def also_without(kept: Mapping[str, Any]) -> str:
+    """The same for a note on what goes on."""
+    names = without_of(kept)
+    return f"; as it, without {', '.join(names)}" if names else ""

@@ -82,9 +82,7 @@ def thinned(rows: Rows, most: int) -> Rows:
     if len(rows) <= most:
         return rows
     places = np.linspace(0, len(rows) - 1, most).astype(int)
-    return Rows(
-        rows.event_times[places], rows.numbers[places], rows.categories[places], rows.labels[places]
-    )
+    return rows.chosen(places)
 
 
 def _lost(judge: Judge, rows: Rows, given: Rows) -> float | None:

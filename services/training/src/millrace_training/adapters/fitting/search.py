@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from millrace_kernel.pipeline import is_import_path
+from millrace_kernel.pipeline import takes_parameters
 from millrace_training.adapters.fitting.estimators import ALGORITHMS, Algorithm
 from millrace_training.adapters.fitting.folds import Fold, folds_of, newest_fold
 from millrace_training.adapters.fitting.job import (
@@ -25,6 +25,7 @@ from millrace_training.adapters.fitting.own_models import suiting_algorithm
 from millrace_training.adapters.fitting.recipes import FittedRecipe, Recipe, recipe_of, winner_of
 from millrace_training.adapters.fitting.rows import Rows
 from millrace_training.adapters.fitting.study import Study, is_hopeless, proposal_of
+from millrace_training.adapters.metering import own_usage
 
 Tell = Callable[[TrialResult], None]
 
@@ -76,7 +77,7 @@ def choose(job: FitJob, train: Rows, tell: Tell = nobody) -> Choice:
 def suiting(job: FitJob) -> tuple[tuple[Algorithm, ...], tuple[str, ...]]:
     """The candidates that suit the label's kind, each once, and notes on the others. Raises NoCandidateError for none."""
     names = dict.fromkeys(job.candidates)
-    unknown = [name for name in names if name not in ALGORITHMS and not is_import_path(name)]
+    unknown = [name for name in names if name not in ALGORITHMS and not takes_parameters(name)]
     if unknown:
         raise NoCandidateError(
             f"{job.pipeline}: no such kind of model: {unknown}; there are {sorted(ALGORITHMS)}"
@@ -146,7 +147,7 @@ class _Search:
             self._judged.setdefault(trial.winner, trial)
 
     def _next(self) -> TrialResult:
-        number, started = len(self._trials) + 1, time.process_time()
+        number, started = len(self._trials) + 1, own_usage().cpu_seconds
         fixed, before = number <= len(self._defaults), number - len(self._defaults) - 1
         if fixed:
             trial, recipe = self._study.given(self._defaults[number - 1])
@@ -170,7 +171,7 @@ class _Search:
                     recipe, lambda step, loss: is_hopeless(trial, step, loss), lenient=not fixed
                 ),
                 number=number,
-                cpu_seconds=time.process_time() - started,
+                cpu_seconds=own_usage().cpu_seconds - started,
             )
         result = replace(result, proposal_json=proposal_of(trial))
         self._study.judged(trial, result)

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from millrace_artifacts.scorer import Scores
+from millrace_kernel.evidence import SliceMetrics
 from millrace_kernel.pipeline import LabelKind
 from millrace_training.adapters.fitting.job import FitJob
 from millrace_training.adapters.fitting.measure import metrics_of
 from millrace_training.adapters.fitting.rows import Rows
-from millrace_training.domain.evidence import SliceMetrics
 
 MOST_SLICES = 50  # of one column: the largest; more would not fit an event that must stay small
 _MOST_VALUES = 10  # a number with more different ones is parted into quarters
@@ -37,16 +38,26 @@ def slices_of(
 
 def _parts(job: FitJob, by: str, rows: Rows) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """The values and which rows have them, the most frequent first. Nothing for a column that the vectors do not have."""
-    if by in job.categories:
-        texts = rows.categories[:, job.categories.index(by)].astype(str)
-        values = np.where(texts == "", _MISSING, texts)
-    elif by in job.numbers:
-        values = _told_apart(rows.numbers[:, job.numbers.index(by)])
-    else:
+    column = _column(job, by, rows)
+    if column is None:
         return
+    if column.dtype == np.float64:
+        values = _told_apart(column)
+    else:
+        texts = column.astype(str)
+        values = np.where(texts == "", _MISSING, texts)
     names, counts = np.unique(values, return_counts=True)
     for place in np.argsort(-counts, kind="stable")[:MOST_SLICES]:
         yield str(names[place]), values == names[place]
+
+
+def _column(job: FitJob, by: str, rows: Rows) -> NDArray[Any] | None:
+    """One of those that models are given, or one that stands apart; None where the vectors don't have it."""
+    if by in job.categories:
+        return rows.categories[:, job.categories.index(by)]
+    if by in job.numbers:
+        return rows.numbers[:, job.numbers.index(by)]
+    return rows.apart.get(by)
 
 
 def _told_apart(numbers: NDArray[np.float64]) -> NDArray[np.str_]:

@@ -18,7 +18,8 @@ Parameters: TypeAlias = Mapping[str, float]  # whole numbers are int
 class Task:
     """`matrix` float32 [rows, width], `targets` float64 [rows]: the value, or the place of the class, each of which occurs.
 
-    `weights` float64 [rows]: how much each row counts, the newest 1; None: all the same.
+    `weights` float64 [rows]: how much each row counts, the newest 1; None: all the same. `event_times` int64 [rows], in
+    microseconds, and `label_delay_us` say which labels were known when (see `finishing`); None: each at once.
     """
 
     matrix: Matrix
@@ -28,7 +29,11 @@ class Task:
     seed: int
     threads: int
     weights: NDArray[np.float64] | None = None
+    columns: tuple[str, ...] = ()  # the matrix's, by name
+    text_columns: tuple[int, ...] = ()  # those of the matrix's that are made of free text
     quantiles: tuple[float, ...] = ()  # of the label, to be answered beside the value; regression's
+    event_times: NDArray[np.int64] | None = None
+    label_delay_us: int = 0
 
 
 class Fitted(Protocol):

@@ -29,10 +29,9 @@ from millrace_artifacts.artifact import (
 from millrace_artifacts.errors import ArtifactError
 from millrace_artifacts.scorer import scorer_of
 from millrace_artifacts.signature import Signature
-from millrace_kernel.pipeline import LabelKind
 from millrace_training.adapters.fitting.champion import measure_champion
 from millrace_training.adapters.fitting.checks import Subject, checked
-from millrace_training.adapters.fitting.encoding import encoded, targets
+from millrace_training.adapters.fitting.encoding import blinded, encoded, targets
 from millrace_training.adapters.fitting.environment import environment
 from millrace_training.adapters.fitting.export import examples_of, libraries, reference_profile
 from millrace_training.adapters.fitting.job import (
@@ -50,8 +49,8 @@ from millrace_training.adapters.fitting.measure import (
 )
 from millrace_training.adapters.fitting.naive import best_baseline
 from millrace_training.adapters.fitting.online_updating import OnlineBase, online_base
-from millrace_training.adapters.fitting.recipes import blinded
-from millrace_training.adapters.fitting.rows import Rows, read_rows
+from millrace_training.adapters.fitting.recipes import WITHOUT, also_without, without_of
+from millrace_training.adapters.fitting.rows import Rows, Split, known_before, read_rows
 from millrace_training.adapters.fitting.xgboost_models import settings_of
 
 TREES = 20  # rounds; with the usual rate they take nine tenths of what is left
@@ -75,7 +74,8 @@ class Base:
 
     @property
     def note(self) -> str:
-        return f"an update: {TREES} rounds on top of {self.rounds}"
+        rounds = f"an update: {TREES} rounds on top of {self.rounds}"
+        return rounds + also_without(self.parameters)
 
     def model(self, rows: Rows, job: FitJob) -> Model:
         """The trees with some more, grown on these rows."""
@@ -87,7 +87,8 @@ def run_update(job: FitJob) -> FitResult:
     too little has come since its base was trained."""
     began, started = time.perf_counter(), time.process_time()
     base = _base(job)
-    train, holdout, both = _split(job, base)
+    split = _split(job, base)
+    train, holdout, both = split.train, split.holdout, split.both
     measured, shipped = (base.model(rows, job) for rows in (train, both))
     scores = scorer_of(measured).score(holdout.numbers, holdout.categories.tolist())
     kind, classes = job.label_kind, base.signature.classes
@@ -113,10 +114,12 @@ def run_update(job: FitJob) -> FitResult:
             measured_until_us=int(train.event_times[-1]),
         ),
         libraries=libraries(),
-        examples=examples_of(shipped, both),
+        examples=examples_of(
+            shipped, holdout
+        ),  # the newest of them: to answer all is a sixth of the time
     )
     content = write_artifact(artifact)
-    baseline = best_baseline(kind, classes, train, holdout, job.label_delay_us)
+    baseline = best_baseline(kind, classes, split.older, holdout, job.label_delay_us)
     subject = Subject(measured, shipped, content, train, holdout, scores, baseline)
     figures, evidence = checked(job, subject)
     return FitResult(
@@ -136,6 +139,7 @@ def run_update(job: FitJob) -> FitResult:
         cpu_seconds=time.process_time() - started,
         notes=(
             base.note,
+            *split.notes,
             *baseline.notes,
             *champion.notes,
         ),
@@ -171,6 +175,10 @@ def _base(job: FitJob) -> Base | OnlineBase:
             f"{job.pipeline}: the champion is calibrated, or answers quantiles or an interval, and an update would lose that; "
             "leave update out of retraining.on"
         )
+    if artifact.model.encoder is not None:
+        raise NoCandidateError(
+            f"{job.pipeline}: the champion reads text by a sentence encoder, which no update does; leave update out of retraining.on"
+        )
     if native.format is NativeFormat.RIVER:
         return online_base(artifact, native)
     parameters: dict[str, Any] = json.loads(artifact.parameters)
@@ -183,7 +191,7 @@ def _base(job: FitJob) -> Base | OnlineBase:
     return Base(booster[0:rounds], signature, marked, rounds, until)
 
 
-def _split(job: FitJob, base: Base | OnlineBase) -> tuple[Rows, Rows, Rows]:
+def _split(job: FitJob, base: Base | OnlineBase) -> Split:
     """The rows that the base has not learnt: to learn from, to measure on, and both."""
     rows = read_rows(job)
     unknown = _without_unknown(job, base, rows)
@@ -194,33 +202,29 @@ def _split(job: FitJob, base: Base | OnlineBase) -> tuple[Rows, Rows, Rows]:
         raise TooFewRowsError(
             f"{job.pipeline}: {len(unknown)} rows came since the champion's trees were grown; wait for more labels"
         )
-    return (
-        unknown.part(start, border),
-        unknown.part(border, len(unknown)),
-        unknown.part(start, len(unknown)),
-    )
+    older, held_out = unknown.part(start, border), unknown.part(border, len(unknown))
+    train, notes = known_before(older, held_out, job)
+    return Split(older, train, held_out, unknown.part(start, len(unknown)), notes)
 
 
 def _without_unknown(job: FitJob, base: Base | OnlineBase, rows: Rows) -> Rows:
     """Newer than what the base learnt; of a class that it does not know nothing can be added."""
     fresh = rows.event_times > base.until_us
-    if job.label_kind is LabelKind.MULTICLASS:
+    if job.label_kind.is_text:
         fresh &= np.isin(rows.labels.astype(str), base.signature.classes)
-    return Rows(
-        rows.event_times[fresh], rows.numbers[fresh], rows.categories[fresh], rows.labels[fresh]
-    )
+    return rows.chosen(fresh)
 
 
 def _grown(base: Base, rows: Rows, job: FitJob) -> xgboost.Booster:
     parameters = {
         name: value
         for name, value in base.parameters.items()
-        if name not in (_BASE, _UNTIL, "rounds")
+        if name not in (_BASE, _UNTIL, WITHOUT, "rounds")
     }
     classes = len(base.signature.classes)
     settings, bins = settings_of(parameters, job.label_kind, classes, job.seed, job.threads)
     aims: NDArray[np.float64] = targets(rows.labels, base.signature.classes, job.label_kind)
-    seen = blinded(rows, job, job.unlearnt)
+    seen = blinded(rows, job, without_of(base.parameters))
     matrix = xgboost.QuantileDMatrix(
         encoded(base.signature, seen), aims, nthread=job.threads, max_bin=bins
     )

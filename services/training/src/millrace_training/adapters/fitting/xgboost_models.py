@@ -1,20 +1,17 @@
 """Gradient-boosted trees."""
 
-import json
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xgboost
 from numpy.typing import NDArray
-from onnxmltools.convert import convert_xgboost
-from onnxmltools.convert.common.data_types import FloatTensorType
 
 from millrace_artifacts.artifact import Native, NativeFormat
 from millrace_artifacts.signature import Matrix
 from millrace_kernel.pipeline import LabelKind
 from millrace_training.adapters.fitting.task import Fitted, Parameters, Task
+from millrace_training.adapters.fitting.xgboost_onnx import onnx_of
 
 # Chosen on hourly and minutely tabular streams of 1,000 to 20,000 rows: near what a search finds, half a second to fit
 DEFAULTS: Parameters = {
@@ -34,7 +31,6 @@ _OBJECTIVES = {
 # A number's values are told apart by quantiles. For means 64 do as well as 256, in half the time; rare classes hide in tails
 _BINS = {LabelKind.REGRESSION: 64, LabelKind.BINARY: 256, LabelKind.MULTICLASS: 256}
 _MOST_TREES = 1_500  # of many classes each gets a tree in each round: then fewer rounds than the parameters say
-_OPSET = 15  # read by every ONNX Runtime since 2021
 
 
 def draw(generator: np.random.Generator) -> Parameters:
@@ -67,14 +63,18 @@ def settings_of(
     return settings, bins
 
 
+def rounds_of(parameters: Parameters, kind: LabelKind, classes: int) -> int:
+    """In each of them every class gets a tree."""
+    rounds = int(parameters["rounds"])
+    return max(1, min(rounds, _MOST_TREES // classes)) if kind is LabelKind.MULTICLASS else rounds
+
+
 def fit(task: Task, parameters: Parameters) -> Fitted:
     grown = {name: value for name, value in parameters.items() if name != "rounds"}
     settings, bins = settings_of(grown, task.kind, task.classes, task.seed, task.threads)
     if task.quantiles:
         settings |= {"objective": "reg:quantileerror", "quantile_alpha": list(task.quantiles)}
-    rounds = int(parameters["rounds"])
-    if task.kind is LabelKind.MULTICLASS:
-        rounds = max(1, min(rounds, _MOST_TREES // task.classes))
+    rounds = rounds_of(parameters, task.kind, task.classes)
     matrix = xgboost.QuantileDMatrix(
         task.matrix, task.targets, weight=task.weights, nthread=task.threads, max_bin=bins
     )
@@ -92,31 +92,7 @@ class FittedXgboost:
         return answers
 
     def onnx(self) -> bytes:
-        inputs = [("input", FloatTensorType([None, self.width]))]
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # the converters warn of their own libraries' deprecations
-            model = convert_xgboost(
-                self.booster, name="model", initial_types=inputs, target_opset=_OPSET
-            )
-        _assign_targets(model.graph, self.booster)
-        content: bytes = model.SerializeToString(deterministic=True)
-        return content
+        return onnx_of(self.booster, self.width)
 
     def native(self) -> Native:
         return Native(NativeFormat.UBJ, bytes(self.booster.save_raw("ubj")))
-
-
-def _assign_targets(graph: Any, booster: xgboost.Booster) -> None:  # noqa: ANN401  onnx is typed loosely
-    """Every tree of a model of several quantiles is of one of them; onnxmltools 1.16 takes all for the first's."""
-    attributes = {each.name: each for each in graph.node[0].attribute}
-    targets = attributes["n_targets"].i if "n_targets" in attributes else 1
-    if targets < 2:
-        return
-    model = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]["model"]
-    of_tree = model["tree_info"]
-    places = [of_tree[tree] for tree in attributes["target_treeids"].ints]
-    del attributes["target_ids"].ints[:]
-    attributes["target_ids"].ints.extend(places)
-    graph.output[-1].type.tensor_type.shape.dim[1].dim_value = targets

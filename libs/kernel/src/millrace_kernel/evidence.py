@@ -1,4 +1,7 @@
-"""What a run measures for the gates that its pipeline names, beside the candidate's metrics."""
+"""Evidence: what a run measures of its candidate beside metrics, and gates judge: slices, a baseline, columns, a schema.
+
+Training measures it, `TrainingCompleted` carries it, the registry judges it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
