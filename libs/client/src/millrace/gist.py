@@ -117,7 +117,7 @@ _GISTS: Mapping[str, Callable[[Fields], str]] = {
     "RetrainSkipped": lambda f: f"{f['trigger']}: {f['reason']}: {f['detail']}",
     "TrainingStarted": lambda f: f"{f['rows']} rows",
     "TrainingCompleted": _completed,
-    "ModelCardMade": lambda f: f"run {f['run_number']}: {f['card_uri']}",
+    "ModelCardMade": lambda f: f"run {f['run_number']}: the card took {f['cpu_seconds']:.1f} CPU s",
     "TrainingFailed": lambda f: f"run {f['run_number']} ({f['trigger']}): {f['reason']}",
     "ModelRegistered": lambda f: (
         f"version {f['version']}: {f['algorithm']} {metrics_text(f['metrics'])}"

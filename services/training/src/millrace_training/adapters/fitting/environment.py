@@ -2,10 +2,11 @@
 
 import hashlib
 import platform
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
@@ -52,7 +53,6 @@ class Environment:
 @cache
 def environment() -> Environment:
     """Of this process. Found once: what is loaded is what counts, whatever is installed later."""
-    installed = sorted({f"{each.metadata['Name']}=={each.version}" for each in distributions()})
     return Environment(
         python=f"{platform.python_implementation()} {platform.python_version()}",
         platform=f"{platform.system()} {' '.join(platform.libc_ver())}".strip(),
@@ -60,9 +60,15 @@ def environment() -> Environment:
         arithmetic=_arithmetic(),
         package=_version("millrace-training"),
         code=_code(),
-        locked=hashlib.sha256("\n".join(installed).encode()).hexdigest(),
+        locked=hashlib.sha256("\n".join(_installed()).encode()).hexdigest(),
         libraries={name: found for name in _LIBRARIES if (found := _version(name))},
     )
+
+
+def _installed() -> list[str]:
+    """Names and versions by the folders that installers write them to: to read what is in these takes longer than a small fit."""
+    folders = (Path(entry).glob("*.dist-info") for entry in sys.path if entry)
+    return sorted({folder.name for found in folders for folder in found})
 
 
 def _version(name: str) -> str:
