@@ -67,9 +67,9 @@ def _prediction(fields: Fields) -> str:
     return f"{fields['event_id']} at {day(fields['event_time_us'])}: {shown} by version {fields['model_version']}"
 
 
-def _beginning(words: str) -> str:
-    """Of an answer in words, on one line."""
-    line = " ".join(words.split())
+def _beginning(words: str | None) -> str:
+    """Of an answer in words, on one line; empty for none."""
+    line = " ".join((words or "").split())
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
 
 
