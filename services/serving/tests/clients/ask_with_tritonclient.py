@@ -50,7 +50,8 @@ def refusal(ask) -> str:
 
 
 def by_http(address: str, model: str) -> dict:
-    client = over_http.InferenceServerClient(address)
+    # with one connection, a request that another has sent asynchronously leaves the client waiting for itself, sometimes
+    client = over_http.InferenceServerClient(address, concurrency=2)
 
     def ask(rows: int = 2, how: dict | None = None, output: dict | None = None, **more):
         outputs = [over_http.InferRequestedOutput("value", **output)] if output else None

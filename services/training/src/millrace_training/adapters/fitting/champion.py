@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from millrace_artifacts.artifact import Learnt, read_artifact
 from millrace_artifacts.errors import ArtifactError
-from millrace_artifacts.scorer import load_measured
+from millrace_artifacts.scorer import scorer_of
 from millrace_artifacts.signature import Signature
 from millrace_training.adapters.fitting.job import FitJob
 from millrace_training.adapters.fitting.measure import Losses, metrics_of, row_losses
@@ -35,7 +35,8 @@ def measure_champion(job: FitJob, holdout: Rows) -> Champion:
         return Champion({}, None, notes)
     try:
         artifact = read_artifact(job.champion)
-        scorer = load_measured(artifact)
+        # XGBoost's own form, where there is one: it answers the same (`Parity`) and opens in a fifth of the time
+        scorer = scorer_of(replace(artifact.measured or artifact.model, prefers_native=True))
     except ArtifactError as error:
         return Champion({}, None, (f"not compared with the champion: {error}",))
     signature = scorer.signature

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace_artifacts.artifact import Example, Model, NativeFormat, Parity, Runtime, Speed
-from millrace_artifacts.scorer import Scores, as_scores, onnx_run, scorer_of
+from millrace_artifacts.scorer import Scorer, Scores, as_scores, onnx_run, scorer_of
 from millrace_artifacts.sentence_encoders import opened
 from millrace_artifacts.signature import Matrix, Numbers, Signature
 from millrace_kernel.pipeline import LabelKind
@@ -97,9 +97,10 @@ def examples_of(model: Model, rows: Rows) -> tuple[Example, ...]:
 
     Left out are answers that are no numbers, and those so large that no difference in others would be seen beside them.
     """
-    numbers, categories, real = _example_rows(model, rows)
+    scorer = scorer_of(model)
+    numbers, categories, real = _example_rows(scorer, rows)
     numbers[~np.isfinite(numbers)] = np.nan  # as JSON has it: null
-    scores = scorer_of(model).score(numbers, categories)
+    scores = scorer.score(numbers, categories)
     kept = np.isfinite(scores.values)
     if scores.probabilities is None and kept[:real].any():
         largest = float(np.max(np.abs(scores.values[:real][kept[:real]])))
@@ -121,14 +122,14 @@ def examples_of(model: Model, rows: Rows) -> tuple[Example, ...]:
     )
 
 
-def _example_rows(model: Model, rows: Rows) -> tuple[Numbers, list[tuple[str, ...]], int]:
+def _example_rows(scorer: Scorer, rows: Rows) -> tuple[Numbers, list[tuple[str, ...]], int]:
     """Numbers, categories, and how many of them are real rows, which come first.
 
     Real: the newest; some of all times; those with the smallest and largest answers; those in which a column is smallest
     or largest; the one of which least is known. Made up: every column at its smallest, at its largest, at 0; nothing known.
     """
     count = len(rows)
-    answers = scorer_of(model).score(rows.numbers, rows.categories.tolist()).values
+    answers = scorer.score(rows.numbers, rows.categories.tolist()).values
     places = [*range(max(0, count - _NEWEST), count)]
     places += np.linspace(0, count - 1, _SPREAD).astype(int).tolist()
     places += [int(np.argmin(answers)), int(np.argmax(answers))]

@@ -228,7 +228,11 @@ def _grown(base: Base, rows: Rows, job: FitJob) -> xgboost.Booster:
     matrix = xgboost.QuantileDMatrix(
         encoded(base.signature, seen), aims, nthread=job.threads, max_bin=bins
     )
-    return xgboost.train(settings, matrix, TREES, xgb_model=base.booster)
+    # as `xgboost.train` does it, without the copy of all trees that it makes at its end
+    booster = xgboost.Booster(settings, [matrix], model_file=base.booster)
+    for number in range(TREES):
+        booster.update(matrix, number)
+    return booster
 
 
 def _model(base: Base, booster: xgboost.Booster) -> Model:
