@@ -278,6 +278,32 @@ async def test_a_card_that_was_cut_off_is_made_by_the_next_process(
     assert SqlDueCards(service.database).pipelines() == []
 
 
+async def test_a_card_that_still_waits_after_it_was_told_stops_the_service(
+    neighbours, service_with, children, quick, monkeypatch
+):
+    """Instead of being made again and again, for ever."""
+    service = service_with(children)
+
+    async def never(*_):
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CardMaker, "_made", never)
+        async with running(*service.components(quick)):
+            await neighbours.apply()
+            await neighbours.rows(0, 60)
+            await neighbours.hears("TrainingCompleted")
+
+    async def told_before(_) -> bool:
+        return False
+
+    [maker] = [part for part in service.components(quick) if isinstance(part, CardMaker)]
+    maker._accept = told_before
+    with pytest.raises(RuntimeError, match="still waits"):
+        async with asyncio.timeout(60):
+            await maker.run()
+
+
 async def test_a_card_waits_for_an_object_store_that_is_away(
     neighbours, service, quick, monkeypatch
 ):

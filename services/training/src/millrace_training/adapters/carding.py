@@ -165,12 +165,18 @@ class CardMaker:
                 self._work.set()
 
     async def _make_all(self, pipeline: PipelineName) -> None:
-        due = self._room.due
+        due, made = self._room.due, RunId("")
         try:
             if not await undisturbed(asyncio.to_thread(due.claim, pipeline)):
                 return  # another process makes them
             while (card := await undisturbed(asyncio.to_thread(due.next, pipeline))) is not None:
+                if card.run_id == made:  # it would be made again and again
+                    raise RuntimeError(
+                        f"{pipeline}: the card of {made} was announced before and still waits; the database was set "
+                        "back in part, or written by somebody else"
+                    )
                 await self._make(card)
+                made = card.run_id
         finally:
             await undisturbed(asyncio.to_thread(due.release, pipeline))
 
