@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import logging
 import socket
+import warnings
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ import schemathesis
 import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.errors import Unsatisfiable
+from hypothesis.errors import HypothesisDeprecationWarning, Unsatisfiable
 from schemathesis import Case, GenerationMode, Response
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.config import SchemathesisConfig
@@ -112,7 +113,18 @@ async def hold_to_its_document(
     `but` names checks that do not hold here.
     """
     async with listening(app) as url:
-        return await asyncio.to_thread(_fuzz_all, url, known, examples, frozenset(but))
+        with _the_app_may_use_chance():
+            return await asyncio.to_thread(_fuzz_all, url, known, examples, frozenset(but))
+
+
+@contextmanager
+def _the_app_may_use_chance() -> Iterator[None]:
+    """The app runs beside the strategies in one process: when it uses `random`, hypothesis takes it for theirs."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Do not use the `random` module", HypothesisDeprecationWarning
+        )
+        yield
 
 
 def _fuzz_all(url: str, known: Known, examples: int, but: Collection[str]) -> list[str]:
