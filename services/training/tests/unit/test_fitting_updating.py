@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xgboost
+from threadpoolctl import threadpool_info
 
 from millrace_artifacts.artifact import Runtime, read_artifact
 from millrace_artifacts.scorer import load_scorer
@@ -118,3 +119,19 @@ def test_an_update_looks_at_the_columns_that_its_champion_looks_at(
         assert len(set(answers.tolist())) == 1
         assert json.loads(result.parameters_json)["without"] == ["x"]
         assert any("without x" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("part", ["procedure.run", "updating.run_update"])
+def test_no_library_may_start_more_threads_than_the_job_says(learnt, monkeypatch, part, threads):
+    """XGBoost's own setting is not all of it: OpenMP's other threads spun, and were half of what an update cost."""
+    allowed = []
+    monkeypatch.setattr(
+        f"millrace_training.adapters.fitting.{part}",
+        lambda *_: allowed.extend(threadpool_info()),
+    )
+
+    fit_candidates(job(learnt, update=part == "updating.run_update", threads=threads))
+
+    assert {pool["user_api"] for pool in allowed} == {"blas", "openmp"}
+    assert {pool["num_threads"] for pool in allowed} == {threads}

@@ -24,10 +24,15 @@ def fit_candidates(job: FitJob, tell: Callable[[TrialResult], None] = _nobody) -
 
 
 def _fitted(job: FitJob, tell: Callable[[TrialResult], None]) -> FitResult:
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     from millrace_training.adapters.fitting import procedure, updating
 
-    if job.cluster is not None:
-        from millrace_training.adapters.fitting.cluster import fits
+    # for all libraries and all of the fit: XGBoost goes over the rows that it is given with as many threads as OpenMP lets
+    # it, whatever its own setting, and that they spin is half of what an update costs
+    with threadpool_limits(limits=job.threads):
+        if job.cluster is not None:
+            from millrace_training.adapters.fitting.cluster import fits
 
-        return fits.run(job, job.cluster, tell)
-    return updating.run_update(job) if job.update else procedure.run(job, tell)
+            return fits.run(job, job.cluster, tell)
+        return updating.run_update(job) if job.update else procedure.run(job, tell)
