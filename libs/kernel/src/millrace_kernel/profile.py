@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from operator import mul
 from typing import Any
 
 from millrace_kernel.errors import PermanentError
@@ -106,7 +107,7 @@ def number_column(name: str, values: Sequence[float], bins: int = 10) -> ColumnP
     At most `bins` distinct values get a bin each. Of more, each edge is a quantile; a value so frequent that two quantiles
     meet in it is cut off from its lower neighbours too, so that a change of its share alone is seen.
     """
-    there = sorted(float(value) for value in values if math.isfinite(value))
+    there = sorted(filter(math.isfinite, map(float, values)))
     edges = _edges(there, bins)
     below = [0, *(bisect_right(there, edge) for edge in edges), len(there)]
     counts = [after - before for before, after in pairwise(below)]
@@ -208,14 +209,15 @@ def _edges(ascending: Sequence[float], bins: int) -> tuple[float, ...]:
     return tuple(sorted((set(quantiles) | below_frequent) - {distinct[-1]}))
 
 
-def _mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+def _mean_and_std(ascending: Sequence[float]) -> tuple[float, float]:
     """Relative to the largest magnitude, so that no finite value overflows when squared or summed."""
-    scale = max(map(abs, values), default=0.0)
+    scale = max(-ascending[0], ascending[-1]) if ascending else 0.0
     if not scale:
         return 0.0, 0.0
-    parts = [value / scale for value in values]
+    parts = [value / scale for value in ascending]
     mean = math.fsum(parts) / len(parts)
-    variance = math.fsum((part - mean) ** 2 for part in parts) / len(parts)
+    away = [part - mean for part in parts]
+    variance = math.fsum(map(mul, away, away)) / len(parts)
     return mean * scale, math.sqrt(variance) * scale
 
 
