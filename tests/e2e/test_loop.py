@@ -1,19 +1,21 @@
 """The loop closes on a stream with a known drift, while every service is killed once with kill -9."""
 
 import asyncio
-import csv
 import json
-import os
-import signal
-import time
 from collections import Counter
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
 import numpy as np
 import pytest
+from tests.e2e.pumps import (
+    ROWS,
+    TURNS_AT,
+    answers_by_version,
+    decoded,
+    joined_by_version,
+    live_through,
+)
 
 from millrace_bus.kafka import KafkaBroker, KafkaSettings
 from millrace_contracts.message import Message, Outgoing
@@ -31,117 +33,14 @@ from millrace_testkit.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-ROWS, DRIFT_AT = 3_000, 1_600
 SERVICES = ("ingestion", "features", "serving", "training", "registry", "monitoring")
-PIPELINE = """
-apiVersion: millrace/v1
-kind: Pipeline
-metadata: {name: pumps, owner: tests, description: a linear law that turns round}
-spec:
-  event:  {id: id, time: at, entity: pump}
-  fields: {load: float, heat: float, site: category}
-  features:
-    - {name: load_change, expr: "load - lag(load, 1)"}
-    - {name: heat_mean_1h, agg: mean, of: heat, window: 1h}
-    - {name: wear_mean_6h, agg: mean, of: label, window: 6h}
-  label: {field: wear, kind: regression, delay: 10m}
-  model:
-    candidates: [xgboost, linear]
-    train_on: {last: 1500, first: 600}
-    holdout: {last: 100}
-    fallback: wear_mean_6h
-  gates:
-    - {metric: mae, max: 50}
-  monitoring: {window: 200}
-  retraining: {on: [drift, performance], cooldown: 2h}
-"""
-
-
-def history(before: Path, after: Path) -> None:
-    """Minute by minute, two pumps: wear follows load and heat; from DRIFT_AT on against the load, which also grows."""
-    chance = np.random.default_rng(7)
-    began = datetime(2026, 1, 1, tzinfo=UTC)
-    with before.open("w", newline="") as first, after.open("w", newline="") as second:
-        writers = csv.writer(first), csv.writer(second)
-        for rows in writers:
-            rows.writerow(["id", "at", "pump", "load", "heat", "site", "wear"])
-        for number in range(ROWS):
-            turned = number >= DRIFT_AT
-            load, heat = chance.normal(2.0 if turned else 0.0), chance.normal()
-            wear = 20 + (-4 if turned else 4) * load + 2 * heat + chance.normal(0, 0.3)
-            at = (began + timedelta(minutes=number)).isoformat()
-            writers[turned].writerow(
-                [
-                    f"p{number}",
-                    at,
-                    f"pump-{number % 2}",
-                    f"{load:.6f}",
-                    f"{heat:.6f}",
-                    "ab"[number % 3 == 0],
-                    f"{wear:.6f}",
-                ]
-            )
 
 
 @pytest.fixture(scope="module")
 def looped(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
-    """The whole story, once: apply, replay, kill each service on the way, wait until everything is scored."""
-    folder = tmp_path_factory.mktemp("pumps")
-    (folder / "pumps.yaml").write_text(PIPELINE)
-    before, after = folder / "before.csv", folder / "after.csv"
-    history(before, after)
-    stack.millrace("apply", folder / "pumps.yaml")
-    replay(stack, before, rate=100, killing=SERVICES[:3])
-    wait_for_a_champion(stack)  # the world turns round only when there is a model to be wrong
-    # time for two turns of a loop that dies thrice: training that was killed in a run begins it again, which takes a busy
-    # machine 20 seconds
-    replay(stack, after, rate=40, killing=SERVICES[3:])
+    """The stack after the whole story."""
+    live_through(stack, tmp_path_factory.mktemp("pumps"), iter(SERVICES))
     return stack
-
-
-def replay(stack: Stack, history: Path, *, rate: int, killing: Sequence[str]) -> None:
-    """All of it, scored; meanwhile these services are killed, one after the other."""
-    replaying = stack.start("replay", history, "--pipeline", "pumps", "--rate", rate, "--wait")
-    for name in killing:
-        before = stack.process(name)
-        os.kill(before["process"]["pid"], signal.SIGKILL)
-        wait_until_back(stack, name, before["restarts"])
-    output, _ = replaying.communicate(timeout=300)
-    assert replaying.returncode == 0, output + stack.logs()
-
-
-def wait_for_a_champion(stack: Stack) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        answer = httpx2.get(f"{stack.url('serving')}/v2/models/pumps")
-        if answer.status_code == 200 and answer.json()["versions"]:
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"no model was promoted\n{stack.logs()}")
-
-
-def wait_until_back(stack: Stack, name: str, restarts: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if stack.process(name)["restarts"] > restarts and is_ready(stack, name):
-            return
-    raise AssertionError(f"{name} did not come back\n{stack.logs()}")
-
-
-def is_ready(stack: Stack, name: str) -> bool:
-    try:
-        return httpx2.get(f"{stack.url(name)}/health/ready", timeout=1).status_code == 200
-    except httpx2.HTTPError:
-        return False
-
-
-async def decoded(stack: Stack, topic: str, kind: type) -> list:
-    name = kind.DESCRIPTOR.full_name
-    return [
-        kind.FromString(message.value)
-        for message in await everything(stack.bootstrap, topic)
-        if message.type == name
-    ]
 
 
 async def test_every_event_is_accepted_scored_and_joined_exactly_once(looped: Stack):
@@ -160,27 +59,10 @@ async def test_every_event_is_accepted_scored_and_joined_exactly_once(looped: St
     assert scored == everyone
     assert labelled == everyone
 
-    with_a_value = Counter(
-        str(answer.model_version) for answer in answers if answer.HasField("value")
-    )
-    assert (
-        sum(with_a_value.values()) >= ROWS - 12
-    )  # the fallback is a mean of labels: the first events have none
-
-    async def joined() -> dict[str, int]:
-        async with httpx2.AsyncClient() as client:
-            answer = await client.get(f"{looped.url('monitoring')}/v1/pipelines/pumps/status")
-        return {
-            version: measured["events"] for version, measured in answer.json()["versions"].items()
-        }
-
-    async def all_joined() -> bool:
-        return await joined() == with_a_value
-
-    try:
-        await eventually(all_joined, within=30)
-    except AssertionError:
-        assert await joined() == with_a_value
+    with_a_value = await answers_by_version(looped)
+    # the fallback is a mean of labels: the first events have none
+    assert with_a_value.total() >= ROWS - 12
+    assert await joined_by_version(looped) == with_a_value
 
 
 async def test_a_drift_led_to_a_promotion_and_the_error_came_down(looped: Stack):
@@ -200,7 +82,7 @@ async def test_a_drift_led_to_a_promotion_and_the_error_came_down(looped: Stack)
     ]
     assert len(runs) == len(set(runs))
     errors = await absolute_errors(looped)
-    just_after, at_the_end = errors[DRIFT_AT : DRIFT_AT + 100], errors[-200:]
+    just_after, at_the_end = errors[TURNS_AT : TURNS_AT + 100], errors[-200:]
     assert np.mean(at_the_end) < 0.5 * np.mean(just_after)
 
 
