@@ -1,33 +1,18 @@
 """What training makes of free text, serving answers: over HTTP, gRPC's body and on the stream, alike."""
 
-import itertools
-
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from millrace_artifacts.artifact import read_artifact
-from millrace_artifacts.scorer import load_scorer
 from millrace_contracts.pipeline_file import read_pipeline
-from millrace_kernel.ids import EntityId, EventId, ModelVersionNumber, PipelineName, RunId
+from millrace_kernel.ids import EntityId, EventId
 from millrace_kernel.time import Instant
 from millrace_serving.adapters.engine import ArtifactModel
-from millrace_serving.adapters.publisher import BusPublisher
-from millrace_serving.adapters.wire import WIRE
-from millrace_serving.application.deployments import Deployment, Deployments
-from millrace_serving.application.hot import Plans
-from millrace_serving.application.inference import Inference
-from millrace_serving.application.pipelines import Pipelines
-from millrace_serving.application.statistics import Statistics
-from millrace_serving.domain.champions import Champion
 from millrace_serving.domain.columns import Columns, rows_of
 from millrace_serving.domain.errors import RequestRefusedError
-from millrace_serving.domain.events import FeaturesComputed, PipelineApplied
-from millrace_testkit.clock import FixedClock
-from millrace_testkit.memory import MemoryBroker
-from millrace_training.adapters.fitting.fit import fit_candidates
+from millrace_serving.domain.events import FeaturesComputed
 from millrace_training.adapters.fitting.job import FitJob
 from millrace_training.adapters.fitting.options import options_of
 
@@ -47,7 +32,7 @@ LONG = "a very long review indeed " * 100 + " lovely"
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> ArtifactModel:
+def model(trained, tmp_path_factory) -> ArtifactModel:
     random = np.random.default_rng(7)
     content = random.random(ROWS) < 0.5
     words = np.where(content, "lovely", "awful")
@@ -73,31 +58,12 @@ def model(tmp_path_factory) -> ArtifactModel:
         60,
         options=options_of(PIPELINE),
     )
-    scorer = load_scorer(read_artifact(fit_candidates(job).artifact))
-    return ArtifactModel(scorer, "onnxruntime_onnx", 1_000)
+    return trained(job)
 
 
 @pytest.fixture
-def serving(model):
-    pipelines, deployments, clock = Pipelines(), Deployments(), FixedClock(1_764_000_000_000_000)
-    pipelines.apply(PipelineApplied(PIPELINE.name, (PIPELINE,)))
-    champion = Champion(
-        pipeline=PipelineName("reviews"),
-        pipeline_version=1,
-        version=ModelVersionNumber(1),
-        epoch=1,
-        run_id=RunId("run-1"),
-        artifact_uri="file:///reviews",
-        artifact_sha256="0" * 64,
-        artifact_signature=b"",
-        signing_key_id="",
-    )
-    deployments.swap(Deployment(champion, model))
-    publisher = BusPublisher(MemoryBroker(), WIRE, instance="a", started=1, chance=lambda: 0.5)
-    statistics = Statistics(clock, itertools.count().__next__)
-    inference = Inference(pipelines, deployments, publisher, clock, "a", statistics)
-    plans = Plans(pipelines, deployments, publisher, inference.new_id, clock, statistics)
-    return inference, plans
+def serving(serve, model):
+    return serve(PIPELINE, model)
 
 
 def question(*reviews: str | None, town: str = "Ulm") -> dict:
@@ -112,9 +78,8 @@ def question(*reviews: str | None, town: str = "Ulm") -> dict:
 
 
 def test_what_is_written_is_answered_and_told_to_the_stream(serving):
-    inference, _ = serving
     asked = ("The bell is LOVELY!", "the bike is awful", None, LONG)
-    answered = inference.answer("reviews", None, question(*asked))
+    answered = serving.inference.answer("reviews", None, question(*asked))
     lovely, awful, nothing, long = answered.response["outputs"][0]["data"]
 
     assert lovely > 0.9 > 0.1 > awful
@@ -125,9 +90,8 @@ def test_what_is_written_is_answered_and_told_to_the_stream(serving):
 
 
 def test_the_stream_gets_the_same_answers(serving, model):
-    inference, _ = serving
     texts = ("The bell is LOVELY!", "the bike is awful", "", LONG)
-    response = inference.answer("reviews", None, question(*texts)).response
+    response = serving.inference.answer("reviews", None, question(*texts)).response
     vectors = [
         FeaturesComputed(
             pipeline=PIPELINE.name,
@@ -147,8 +111,7 @@ def test_the_stream_gets_the_same_answers(serving, model):
 
 def test_no_plan_takes_it_on(serving):
     """A plan writes codes of categories into a row, and knows no words."""
-    _, plans = serving
-    assert plans.plan("reviews") is None
+    assert serving.plans.plan("reviews") is None
 
 
 @pytest.mark.parametrize(
@@ -160,14 +123,12 @@ def test_no_plan_takes_it_on(serving):
     ],
 )
 def test_what_would_not_fit_a_message_is_refused(serving, asked, said):
-    inference, _ = serving
     with pytest.raises(RequestRefusedError, match=said):
-        inference.answer("reviews", None, asked)
+        serving.inference.answer("reviews", None, asked)
 
 
 def test_its_input_is_described_as_bytes(serving):
-    inference, _ = serving
-    described = inference.metadata("reviews", None)["inputs"]
+    described = serving.inference.metadata("reviews", None)["inputs"]
     assert {"name": "review", "datatype": "BYTES", "shape": [-1]} in orjson.loads(
         orjson.dumps(described)
     )

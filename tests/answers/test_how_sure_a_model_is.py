@@ -1,33 +1,16 @@
 """What training fits with quantiles and an interval, serving answers with both, over HTTP and gRPC."""
 
-import itertools
-
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from millrace_artifacts.artifact import read_artifact
-from millrace_artifacts.scorer import load_scorer
 from millrace_contracts.pipeline_file import read_pipeline
-from millrace_kernel.ids import ModelVersionNumber, PipelineName, RunId
 from millrace_kernel.pipeline import LabelKind
 from millrace_serving.adapters.engine import ArtifactModel
-from millrace_serving.adapters.publisher import BusPublisher
-from millrace_serving.adapters.wire import WIRE
-from millrace_serving.application.deployments import Deployment, Deployments
-from millrace_serving.application.hot import Plans
-from millrace_serving.application.inference import Inference
-from millrace_serving.application.pipelines import Pipelines
-from millrace_serving.application.statistics import Statistics
-from millrace_serving.domain.champions import Champion
-from millrace_serving.domain.events import PipelineApplied
 from millrace_serving.entrypoints.bodies import answer_of as http_body
 from millrace_serving.entrypoints.grpc_messages import answer_of as grpc_message
-from millrace_testkit.clock import FixedClock
-from millrace_testkit.memory import MemoryBroker
-from millrace_training.adapters.fitting.fit import fit_candidates
 from millrace_training.adapters.fitting.job import FitJob
 from millrace_training.adapters.fitting.options import Options
 
@@ -44,7 +27,7 @@ spec:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> ArtifactModel:
+def model(trained, tmp_path_factory) -> ArtifactModel:
     random = np.random.default_rng(7)
     numbers = random.normal(size=(ROWS, 2))
     path = tmp_path_factory.mktemp("answers") / "dataset.parquet"
@@ -59,32 +42,12 @@ def model(tmp_path_factory) -> ArtifactModel:
     options = Options(interval=0.8, quantiles=(0.1, 0.5, 0.9))
     kind, candidates = LabelKind.REGRESSION, ("xgboost",)
     job = FitJob("mill", 1, kind, ("x", "y"), (), candidates, path, 5_000, 200, options=options)
-    scorer = load_scorer(read_artifact(fit_candidates(job).artifact))
-    return ArtifactModel(scorer, "onnxruntime_onnx", 1_000)
+    return trained(job)
 
 
 @pytest.fixture
-def serving(model):
-    pipelines, deployments, clock = Pipelines(), Deployments(), FixedClock(1_764_000_000_000_000)
-    pipeline = read_pipeline(FILE, version=1)
-    pipelines.apply(PipelineApplied(pipeline.name, (pipeline,)))
-    champion = Champion(
-        pipeline=PipelineName("mill"),
-        pipeline_version=1,
-        version=ModelVersionNumber(1),
-        epoch=1,
-        run_id=RunId("run-1"),
-        artifact_uri="file:///mill",
-        artifact_sha256="0" * 64,
-        artifact_signature=b"",
-        signing_key_id="",
-    )
-    deployments.swap(Deployment(champion, model))
-    publisher = BusPublisher(MemoryBroker(), WIRE, instance="a", started=1, chance=lambda: 0.5)
-    statistics = Statistics(clock, itertools.count().__next__)
-    inference = Inference(pipelines, deployments, publisher, clock, "a", statistics)
-    plans = Plans(pipelines, deployments, publisher, inference.new_id, clock, statistics)
-    return inference, plans
+def serving(serve, model):
+    return serve(read_pipeline(FILE, version=1), model)
 
 
 QUESTION = {
@@ -93,8 +56,7 @@ QUESTION = {
 
 
 def test_an_answer_says_how_sure_it_is(serving):
-    inference, _ = serving
-    answered = inference.answer("mill", None, QUESTION)
+    answered = serving.inference.answer("mill", None, QUESTION)
     value, quantiles, interval = answered.response["outputs"]
 
     assert [each["shape"] for each in (value, quantiles, interval)] == [[2], [2, 3], [2, 2]]
@@ -112,21 +74,19 @@ def test_an_answer_says_how_sure_it_is(serving):
 
 
 def test_both_protocols_carry_it(serving):
-    inference, _ = serving
-    response = inference.answer("mill", None, QUESTION).response
+    response = serving.inference.answer("mill", None, QUESTION).response
 
     body, _ = http_body(response, QUESTION)
     assert orjson.loads(body)["outputs"] == response["outputs"]
     message = grpc_message(response, raw=False)
     assert list(message.outputs[2].contents.fp64_contents) == response["outputs"][2]["data"]
     assert message.outputs[1].parameters["levels"].string_param == "0.1, 0.5, 0.9"
-    described = inference.metadata("mill", None)["outputs"]
+    described = serving.inference.metadata("mill", None)["outputs"]
     assert [each["shape"] for each in described] == [[-1], [-1, 3], [-1, 2]]
 
 
 def test_bytes_keep_what_their_columns_mean(serving):
-    inference, _ = serving
-    response = inference.answer("mill", None, QUESTION).response
+    response = serving.inference.answer("mill", None, QUESTION).response
     asked = QUESTION | {"parameters": {"binary_data_output": True}}
     body, headers = http_body(response, asked)
     head = orjson.loads(body[: int(dict(headers)[b"inference-header-content-length"])])
@@ -136,5 +96,4 @@ def test_bytes_keep_what_their_columns_mean(serving):
 
 def test_no_plan_takes_it_on(serving):
     """A plan would leave out what it has no hole for."""
-    _, plans = serving
-    assert plans.plan("mill") is None
+    assert serving.plans.plan("mill") is None

@@ -1,31 +1,16 @@
 """A label in words through serving and monitoring: prompts and responses as versioned predictions, and how good they were."""
 
-import itertools
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from millrace_artifacts.artifact import read_artifact
-from millrace_artifacts.scorer import load_scorer
 from millrace_contracts.pipeline_file import read_pipeline
-from millrace_kernel.ids import ModelVersionNumber, PipelineName, RunId
 from millrace_proto.v1.predictions_pb2 import PredictionMade as PredictionMadeProto
 from millrace_serving.adapters.engine import ArtifactModel
-from millrace_serving.adapters.publisher import BusPublisher
-from millrace_serving.adapters.wire import WIRE, encode_prediction_made
-from millrace_serving.application.deployments import Deployment, Deployments
-from millrace_serving.application.inference import Inference
-from millrace_serving.application.pipelines import Pipelines
-from millrace_serving.application.statistics import Statistics
-from millrace_serving.domain.champions import Champion
-from millrace_serving.domain.events import PipelineApplied
+from millrace_serving.adapters.wire import encode_prediction_made
 from millrace_serving.entrypoints.bodies import answer_of as http_body
 from millrace_serving.entrypoints.grpc_messages import answer_of as grpc_message
-from millrace_testkit.clock import FixedClock
-from millrace_testkit.memory import MemoryBroker
-from millrace_training.adapters.fitting.fit import fit_candidates
 from millrace_training.adapters.fitting.job import FitJob
 from millrace_training.adapters.fitting.options import options_of
 
@@ -43,7 +28,7 @@ LONG = "Choose a new password. " * 300  # 7 KB: longer than any category may be
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> ArtifactModel:
+def model(trained, tmp_path_factory) -> ArtifactModel:
     path = tmp_path_factory.mktemp("words") / "dataset.parquet"
     asked = ["i forgot my password", "where is my parcel"]
     table = {
@@ -66,29 +51,7 @@ def model(tmp_path_factory) -> ArtifactModel:
         20,
         options=options_of(PIPELINE),
     )
-    scorer = load_scorer(read_artifact(fit_candidates(job).artifact))
-    return ArtifactModel(scorer, "onnxruntime_onnx", 1_000)
-
-
-def serving(model: ArtifactModel | None) -> Inference:
-    pipelines, deployments, clock = Pipelines(), Deployments(), FixedClock(1_764_000_000_000_000)
-    pipelines.apply(PipelineApplied(PIPELINE.name, (PIPELINE,)))
-    champion = Champion(
-        pipeline=PipelineName("help"),
-        pipeline_version=1,
-        version=ModelVersionNumber(7),
-        epoch=3,
-        run_id=RunId("run-1"),
-        artifact_uri="file:///help",
-        artifact_sha256="0" * 64,
-        artifact_signature=b"",
-        signing_key_id="",
-    )
-    if model is not None:
-        deployments.swap(Deployment(champion, model))
-    publisher = BusPublisher(MemoryBroker(), WIRE, instance="a", started=1, chance=lambda: 0.5)
-    statistics = Statistics(clock, itertools.count().__next__)
-    return Inference(pipelines, deployments, publisher, clock, "a", statistics)
+    return trained(job)
 
 
 QUESTION = {
@@ -104,8 +67,12 @@ QUESTION = {
 }
 
 
-def test_a_prompt_is_answered_in_words(model):
-    inference = serving(model)
+@pytest.fixture
+def inference(serve, model):
+    return serve(PIPELINE, model).inference
+
+
+def test_a_prompt_is_answered_in_words(inference):
     answered = inference.answer("help", None, QUESTION)
     [output] = answered.response["outputs"]
 
@@ -120,8 +87,8 @@ def test_a_prompt_is_answered_in_words(model):
     ]
 
 
-def test_prompt_and_response_travel_with_the_version_that_answered(model):
-    for prediction in serving(model).answer("help", None, QUESTION).predictions:
+def test_prompt_and_response_travel_with_the_version_that_answered(inference):
+    for prediction in inference.answer("help", None, QUESTION).predictions:
         content = encode_prediction_made(prediction)
         proto = PredictionMadeProto.FromString(content)
         assert proto.SerializeToString(deterministic=True) == content  # as the library writes it
@@ -132,7 +99,7 @@ def test_prompt_and_response_travel_with_the_version_that_answered(model):
         assert not proto.HasField("value")
 
 
-def test_before_the_first_champion_a_feature_answers():
-    answered = serving(None).answer("help", None, QUESTION)
+def test_before_the_first_champion_a_feature_answers(serve):
+    answered = serve(PIPELINE, None).inference.answer("help", None, QUESTION)
     assert answered.response["outputs"][0]["data"] == ["Hi"] * 3
     assert [each.answer.text for each in answered.predictions] == ["Hi"] * 3

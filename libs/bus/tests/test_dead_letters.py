@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,35 +12,18 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from millrace_bus import tables
-from millrace_bus.dead_letters import (
-    CONNECT,
-    SPRING,
-    Brake,
-    TooManyDeadLettersError,
-    dead_letter,
-)
+from millrace_bus.dead_letters import CONNECT, SPRING, Brake, TooManyDeadLettersError, dead_letter
 from millrace_bus.fence import REPLAY_FOR, REPLAY_OF
 from millrace_bus.follower import Follower
-from millrace_bus.retry import Backoff
 from millrace_bus.sql import Database
-from millrace_bus.sql_worker import SqlSettings, SqlWorker
-from millrace_bus.stream import StreamSettings, StreamWorker, each
+from millrace_bus.sql_worker import SqlWorker
+from millrace_bus.stream import StreamWorker
 from millrace_bus.topology import ensure_topics
-from millrace_bus.unit import inject
 from millrace_contracts.message import Message, Outgoing
 from millrace_kernel.errors import PermanentError, TransientError
-from millrace_telemetry.tracing import NO_TRACING, Tracing
-from millrace_testkit.counting import (
-    WIRE,
-    Counted,
-    Counting,
-    PairCodec,
-    Seen,
-    answers_in,
-    seen_record,
-)
-from millrace_testkit.counting_sql import METADATA, SqlCounts
+from millrace_telemetry.tracing import Tracing
+from millrace_testkit.counting import WIRE, Counted, Counting, Seen, answers_in, seen_record
+from millrace_testkit.counting_readers import sql_reader, stream_reader
 from millrace_testkit.eventually import eventually, running
 from millrace_testkit.memory import MemoryBroker, MemoryRecord
 
@@ -71,79 +54,20 @@ class Form:
 
 
 @pytest.fixture(params=["stream", "sqlite", pytest.param("postgres", marks=pytest.mark.db)])
-def form(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Form]:
+def form(
+    request: pytest.FixtureRequest, tmp_path: Path, new_database: Callable[[str], Database]
+) -> Form:
     if request.param == "stream":
-        yield Form(lambda broker, heart, **more: stream(broker, tmp_path, heart, **more))
-        return
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    if request.param == "postgres":
-        url = request.getfixturevalue("postgres").create_database()
-    database = Database(url)
-    with database.transaction() as connection:
-        tables.METADATA.create_all(connection)
-        METADATA.create_all(connection)
-    yield Form(lambda broker, heart, **more: sql(broker, database, heart, **more))
-    database.close()
+        return Form(lambda broker, heart, **more: stream(broker, tmp_path, heart, **more))
+    database = new_database(request.param)
+    return Form(lambda broker, heart, **more: sql_reader(broker, database, heart, **more))
 
 
 def stream(
-    broker: MemoryBroker,
-    folder: Path,
-    heart: Counting,
-    name: str = "features",
-    tracing: Tracing = NO_TRACING,
-    **settings: Any,
+    broker: MemoryBroker, folder: Path, heart: Counting, name: str = "features", **more: Any
 ) -> StreamWorker:
-    return StreamWorker(
-        name,
-        [EVENTS],
-        wire=WIRE,
-        process=each(heart.handle),
-        codec=PairCodec(),
-        broker=broker,
-        settings=StreamSettings(
-            folder / name,
-            **{
-                "max_records": 7,
-                "poll_seconds": 0.02,
-                "backoff": Backoff(0.001, 0.01),
-                **settings,
-            },
-        ),
-        chance=lambda: 0.5,
-        tracing=tracing,
-    )
-
-
-def sql(
-    broker: MemoryBroker,
-    database: Database,
-    heart: Counting,
-    name: str = "features",
-    **settings: Any,
-) -> SqlWorker:
-    def on_seen(event: Seen, totals: SqlCounts) -> Iterator[Counted]:
-        answer = heart.next(totals.get(event.entity), event)
-        totals.put(event.entity, answer.count, answer.total)
-        yield answer
-
-    return SqlWorker(
-        name,
-        [EVENTS],
-        wire=WIRE,
-        handlers={Seen: inject(on_seen, totals=SqlCounts)},
-        database=database,
-        broker=broker,
-        chance=lambda: 0.5,
-        settings=SqlSettings(
-            **{
-                "max_records": 7,
-                "poll_seconds": 0.02,
-                "backoff": Backoff(0.001, 0.01),
-                **settings,
-            }
-        ),
-    )
+    """With a folder for each service."""
+    return stream_reader(broker, folder / name, heart, name=name, **more)
 
 
 @asynccontextmanager

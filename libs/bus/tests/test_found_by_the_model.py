@@ -1,8 +1,7 @@
 """What exploring schedules has found in the bus, each as small as it gets. See docs/guarantee.md."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -30,12 +29,8 @@ EVENTS, FEATURES = "millrace.events", "millrace.features"
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    with database.transaction() as connection:
-        tables.METADATA.create_all(connection)
-    yield database
-    database.close()
+def database(new_database: Callable[[str], Database]) -> Database:
+    return new_database("sqlite")
 
 
 def owed(name: str) -> Outgoing:

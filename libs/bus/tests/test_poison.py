@@ -6,29 +6,20 @@ absurd sequence must not shut, in `test_fence.py`, what users send raw in `servi
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Column, Connection, MetaData, String, Table, select
 
-from millrace_bus import tables
 from millrace_bus.retry import Backoff
 from millrace_bus.sql import Database
 from millrace_bus.sql_worker import SqlSettings, SqlWorker
-from millrace_bus.stream import StreamSettings, StreamWorker, each
+from millrace_bus.stream import StreamWorker
 from millrace_bus.topology import ensure_topics
 from millrace_bus.unit import inject
 from millrace_contracts.message import Outgoing
 from millrace_proto.v1.events_pb2 import EventAccepted
-from millrace_testkit.counting import (
-    WIRE,
-    Counted,
-    Counting,
-    PairCodec,
-    Seen,
-    decode_counted,
-    seen_record,
-)
+from millrace_testkit.counting import WIRE, Counted, Seen, decode_counted, seen_record
+from millrace_testkit.counting_readers import stream_reader
 from millrace_testkit.eventually import eventually, running
 from millrace_testkit.memory import MemoryBroker
 from millrace_testkit.poison import BROKEN, KEY, POISON, SQL_ONLY, Headers, given_headers
@@ -57,19 +48,6 @@ class SqlNoted:
             self._connection.execute(NOTED.insert(), rows)
 
 
-def stream(broker: MemoryBroker, folder: Path) -> StreamWorker:
-    return StreamWorker(
-        "features",
-        [EVENTS],
-        wire=WIRE,
-        process=each(Counting().handle),
-        codec=PairCodec(),
-        broker=broker,
-        settings=StreamSettings(folder, poll_seconds=0.02, backoff=Backoff(0.001, 0.01)),
-        chance=lambda: 0.5,
-    )
-
-
 def sql(broker: MemoryBroker, database: Database) -> SqlWorker:
     def on_seen(event: Seen, noted: SqlNoted) -> Iterator[Counted]:
         noted.put(event.entity)
@@ -87,17 +65,11 @@ def sql(broker: MemoryBroker, database: Database) -> SqlWorker:
     )
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.db)])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    if request.param == "postgres":
-        url = request.getfixturevalue("postgres").create_database()
-    database = Database(url)
+@pytest.fixture
+def database(database: Database) -> Database:
     with database.transaction() as connection:
-        tables.METADATA.create_all(connection)
         NOTES.create_all(connection)
-    yield database
-    database.close()
+    return database
 
 
 async def outcome(
@@ -139,7 +111,7 @@ def judge(answered: list[str], reasons: list[str], expected: str | None) -> None
 @pytest.mark.parametrize("name", POISON)
 async def test_a_stream_goes_on_past_poison(name: str, tmp_path: Path) -> None:
     *poison, expected = POISON[name]
-    answered, reasons = await outcome(tuple(poison), lambda broker: stream(broker, tmp_path))  # type: ignore[arg-type]
+    answered, reasons = await outcome(tuple(poison), lambda broker: stream_reader(broker, tmp_path))  # type: ignore[arg-type]
     judge(answered, reasons, expected)
 
 
@@ -161,7 +133,7 @@ async def test_a_tombstone_where_none_belongs_says_nothing_to_a_database_reader(
 
 async def test_a_tombstone_where_none_belongs_dies_in_a_stream(tmp_path: Path) -> None:
     answered, reasons = await outcome(
-        (None, given_headers(), KEY), lambda broker: stream(broker, tmp_path)
+        (None, given_headers(), KEY), lambda broker: stream_reader(broker, tmp_path)
     )
     judge(answered, reasons, BROKEN)
 
@@ -169,17 +141,13 @@ async def test_a_tombstone_where_none_belongs_dies_in_a_stream(tmp_path: Path) -
 @pytest.mark.parametrize("entity", ["nul\0nul", "too long for its column" * 9])
 @pytest.mark.db
 async def test_what_the_database_refuses_is_a_dead_letter(
-    entity: str, postgres: Any, tmp_path: Path
+    entity: str, new_database: Callable[[str], Database]
 ) -> None:
-    database = Database(postgres.create_database())
+    database = new_database("postgres")
     with database.transaction() as connection:
-        tables.METADATA.create_all(connection)
         NOTES.create_all(connection)
     value = EventAccepted(event_id="e5", entity=entity, numbers=[1.0]).SerializeToString()
-    try:
-        answered, reasons = await outcome(
-            (value, given_headers(), KEY), lambda broker: sql(broker, database)
-        )
-    finally:
-        database.close()
+    answered, reasons = await outcome(
+        (value, given_headers(), KEY), lambda broker: sql(broker, database)
+    )
     judge(answered, reasons, "the database refuses")

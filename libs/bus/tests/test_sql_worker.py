@@ -2,92 +2,31 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import psycopg
 import pytest
-from sqlalchemy import (
-    insert,
-    select,
-)
+from sqlalchemy import select
 
 from millrace_bus import tables
 from millrace_bus.broker import TopicPartition
 from millrace_bus.dead_letters import TooManyDeadLettersError
-from millrace_bus.retry import Backoff
 from millrace_bus.sql import Database
-from millrace_bus.sql_worker import Local, SqlSettings, SqlWorker
+from millrace_bus.sql_worker import Local, SqlWorker
 from millrace_bus.timer import Timer
 from millrace_bus.topology import ensure_topics
-from millrace_bus.unit import CurrentCause, Unit, inject
+from millrace_bus.unit import Unit
 from millrace_contracts.message import Cause
 from millrace_kernel.errors import PermanentError, TransientError
 from millrace_kernel.time import SECOND, Duration, Instant
 from millrace_testkit.clock import FixedClock
-from millrace_testkit.counting import (
-    POISON,
-    WIRE,
-    Counted,
-    Counting,
-    Seen,
-    answers_in,
-    effective_in,
-    seen_record,
-)
-from millrace_testkit.counting_sql import COUNTS, METADATA, SqlCounts
+from millrace_testkit.counting import POISON, Counting, Seen, answers_in, effective_in, seen_record
+from millrace_testkit.counting_readers import sql_reader
+from millrace_testkit.counting_sql import COUNTS
 from millrace_testkit.eventually import eventually, running
 from millrace_testkit.memory import MemoryBroker
-from millrace_testkit.servers import PostgresServer
 
 EVENTS, FEATURES = "millrace.events", "millrace.features"
 ENTITIES = [f"entity-{number % 5}" for number in range(100)]
-
-
-def on_seen(heart: Counting):
-    def handle(event: Seen, counts: SqlCounts, cause: Cause) -> Iterator[Counted]:
-        assert cause.id
-        answer = heart.next(counts.get(event.entity), event)
-        counts.put(event.entity, answer.count, answer.total)
-        yield answer
-
-    return handle
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.db)])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "sqlite":
-        database = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres")
-        database = Database(server.create_database())
-    with database.transaction() as connection:
-        tables.METADATA.create_all(connection)
-        METADATA.create_all(connection)
-    yield database
-    database.close()
-
-
-def worker(
-    broker: MemoryBroker,
-    database: Database,
-    heart: Counting | None = None,
-    foresee: Callable[[Sequence[Seen], Unit], None] | None = None,
-    **settings: object,
-) -> SqlWorker:
-    return SqlWorker(
-        "features",
-        [EVENTS],
-        wire=WIRE,
-        handlers={Seen: inject(on_seen(heart or Counting()), counts=SqlCounts, cause=CurrentCause)},
-        database=database,
-        broker=broker,
-        chance=lambda: 0.5,
-        settings=SqlSettings(
-            **{"max_records": 7, "poll_seconds": 0.05, "backoff": Backoff(0.001, 0.01), **settings}
-        ),
-        foresee=foresee,
-    )
 
 
 async def broker_with(entities: list[str]) -> MemoryBroker:
@@ -128,7 +67,7 @@ async def settled(broker: MemoryBroker, database: Database, count: int) -> None:
 
 async def test_every_event_is_answered_once_and_state_adds_up(database: Database) -> None:
     broker = await broker_with(ENTITIES)
-    async with running(worker(broker, database)):
+    async with running(sql_reader(broker, database)):
         await settled(broker, database, 100)
     assert len(answers_in(broker.records(FEATURES))) == 100
     assert_counted_once(broker, database, ENTITIES)
@@ -143,7 +82,7 @@ async def test_what_a_repository_fetched_beforehand_is_what_its_handlers_ask_for
     def foresee(events: Sequence[Seen], unit: Unit) -> None:
         asked.append((unit, {event.event_id for event in events}))
 
-    async with running(worker(broker, database, foresee=foresee)):
+    async with running(sql_reader(broker, database, foresee=foresee)):
         await settled(broker, database, len(ENTITIES) - 1)
 
     assert len({id(unit) for unit, _ in asked}) == len(asked)  # once in a transaction
@@ -164,7 +103,7 @@ async def test_a_killed_relay_publishes_again_and_readers_drop_it(database: Data
 
     broker = await broker_with(ENTITIES)
     broker.fault = fault
-    async with running(worker(broker, database)):
+    async with running(sql_reader(broker, database)):
         await settled(broker, database, 100)
     assert len(answers_in(broker.records(FEATURES))) > 100
     assert_counted_once(broker, database, ENTITIES)
@@ -172,9 +111,9 @@ async def test_a_killed_relay_publishes_again_and_readers_drop_it(database: Data
 
 async def test_two_processes_on_one_database_count_everything_once(database: Database) -> None:
     broker = await broker_with(ENTITIES)
-    async with running(worker(broker, database, max_records=2)):
+    async with running(sql_reader(broker, database, max_records=2)):
         await eventually(lambda: len(answers_in(broker.records(FEATURES))) > 10)
-        async with running(worker(broker, database, max_records=2)):
+        async with running(sql_reader(broker, database, max_records=2)):
             await eventually(
                 lambda: (
                     len({answer.event_id for answer in answers_in(broker.records(FEATURES))}) > 80
@@ -186,9 +125,9 @@ async def test_two_processes_on_one_database_count_everything_once(database: Dat
 
 async def test_a_process_that_lost_its_partitions_cannot_commit(database: Database) -> None:
     broker = await broker_with(ENTITIES)
-    zombie = worker(broker, database)
+    zombie = sql_reader(broker, database)
     zombie._positions = {TopicPartition(EVENTS, number): 0 for number in range(4)}
-    async with running(worker(broker, database)):
+    async with running(sql_reader(broker, database)):
         await settled(broker, database, 100)
     consumer = broker.consumer()
     zombie._sessions.consumer = consumer
@@ -202,7 +141,7 @@ async def test_a_process_that_lost_its_partitions_cannot_commit(database: Databa
 
 async def test_poison_is_left_out_of_its_batch_and_dead_lettered(database: Database) -> None:
     broker = await broker_with(["a", POISON, "a", POISON, "b"])
-    async with running(worker(broker, database)):
+    async with running(sql_reader(broker, database)):
         await eventually(
             lambda: (
                 len(answers_in(broker.records(FEATURES))) == 3
@@ -222,7 +161,7 @@ async def test_too_many_dead_letters_in_a_row_stop_the_reader(database: Database
     broker = await broker_with([POISON] * 20)
     with pytest.raises(ExceptionGroup) as failure:
         async with asyncio.timeout(10):
-            await worker(broker, database, max_dead_letters_in_a_row=5).run()
+            await sql_reader(broker, database, max_dead_letters_in_a_row=5).run()
     assert failure.group_contains(TooManyDeadLettersError)
 
 
@@ -230,7 +169,7 @@ async def test_a_passing_failure_holds_its_partition_and_no_other(database: Data
     heart = Counting()
     heart.blocked.add("a")
     broker = await broker_with(["a", "b", "a", "b"])
-    async with running(worker(broker, database, heart)):
+    async with running(sql_reader(broker, database, heart)):
         await eventually(
             lambda: (
                 {answer.entity for answer in answers_in(broker.records(FEATURES))} == {"b"}
@@ -245,7 +184,7 @@ async def test_a_passing_failure_holds_its_partition_and_no_other(database: Data
 async def test_a_local_input_counts_once_for_its_sequence(database: Database) -> None:
     broker = await broker_with([])
     cause = Cause("request-1", Instant(7), "request-1")
-    async with running(service := worker(broker, database)):
+    async with running(service := sql_reader(broker, database)):
         first = Local("http/a", "0000000000000001", Seen("e0", "a", 5.0), cause)
         assert await service.accept(first)
         assert not await service.accept(first)
@@ -270,7 +209,7 @@ async def test_a_dead_letter_whose_key_holds_a_nul_is_kept_as_it_came(database: 
     record = seen_record(0, POISON)
     record.key = b"a\x00b"
     await broker.producer().send(EVENTS, 0, [record])
-    async with running(worker(broker, database)):
+    async with running(sql_reader(broker, database)):
         await eventually(lambda: broker.records(EVENTS + ".dlq"))
     assert broker.records(EVENTS + ".dlq")[0].key == b"a\x00b"
 
@@ -294,7 +233,7 @@ async def test_a_tick_is_handled_once_however_many_instances_have_the_timer(
             sleep=sleep,
         )
 
-    one, other = worker(broker, database), worker(broker, database)
+    one, other = sql_reader(broker, database), sql_reader(broker, database)
     async with running(one, other):
         async with running(
             timer(one, FixedClock(Instant(95))), timer(other, FixedClock(Instant(95)))
@@ -324,7 +263,7 @@ async def test_a_reader_whose_outputs_cannot_leave_stops_reading_and_goes_on_whe
 
     broker = await broker_with(ENTITIES)
     broker.fault = fault
-    async with running(worker(broker, database, max_records=5, max_outbox=20)):
+    async with running(sql_reader(broker, database, max_records=5, max_outbox=20)):
         await eventually(lambda: owed() > 20)
         await asyncio.sleep(0.2)
         assert owed() <= 25
@@ -342,72 +281,15 @@ async def test_positions_alone_keep_what_carries_no_sequence_from_counting_twice
         record = seen_record(number, "a")
         record.headers = [header for header in record.headers if header[0] != "ce_sequence"]
         await broker.producer().send(EVENTS, 0, [record])
-    zombie = worker(broker, database)
+    zombie = sql_reader(broker, database)
     zombie._positions = {TopicPartition(EVENTS, 0): 0}
-    async with running(worker(broker, database)):
+    async with running(sql_reader(broker, database)):
         await settled(broker, database, 20)
     consumer = zombie._sessions.consumer = broker.consumer()
     await consumer.assign([EVENTS])
     place = TopicPartition(EVENTS, 0)
     await zombie._advance(consumer, place, broker.logs[place])
     zombie._sessions.forget(place)
-    async with running(worker(broker, database)):  # and a restart goes on from the position
+    async with running(sql_reader(broker, database)):  # and a restart goes on from the position
         await asyncio.sleep(0.2)
     assert_counted_once(broker, database, ["a"] * 20)
-
-
-@pytest.mark.db
-async def test_a_process_that_stands_still_does_not_keep_its_locks(
-    postgres: PostgresServer,
-) -> None:
-    url = postgres.create_database()
-    still, other = Database(url, longest_standstill_seconds=0.5), Database(url)
-    with still.transaction() as connection:
-        METADATA.create_all(connection)
-        connection.execute(insert(COUNTS), {"entity": "a", "count": 0, "total": 0.0})
-    locking = select(COUNTS.c.count).where(COUNTS.c.entity == "a").with_for_update()
-
-    def wait_for_it() -> int:
-        with other.transaction() as connection:
-            return int(connection.execute(locking).scalar_one())
-
-    with pytest.raises(TransientError), still.transaction() as connection:  # noqa: PT012  the end is what raises
-        connection.execute(locking)
-        assert await asyncio.wait_for(asyncio.to_thread(wait_for_it), 60) == 0
-        connection.execute(locking)
-
-    with still.transaction() as connection:  # by a new connection
-        assert connection.execute(locking).scalar_one() == 0
-    still.close()
-    other.close()
-
-
-@pytest.mark.db
-async def test_a_process_that_stands_still_in_a_pipelined_batch_does_not_keep_its_locks_either(
-    postgres: PostgresServer,
-) -> None:
-    """PostgreSQL waits for the rest of the batch for ever: for it the transaction is active, not idle."""
-    url = postgres.create_database()
-    other = Database(url, longest_standstill_seconds=0.5)
-    with other.transaction() as connection:
-        METADATA.create_all(connection)
-        connection.execute(insert(COUNTS), {"entity": "a", "count": 0, "total": 0.0})
-    still = psycopg.connect(url.replace("+psycopg", ""))
-    still.execute("SET idle_in_transaction_session_timeout = 100")
-    still.commit()
-    locking = select(COUNTS.c.count).where(COUNTS.c.entity == "a").with_for_update()
-    attempts = 0
-    with pytest.raises(psycopg.OperationalError), still.pipeline():  # noqa: PT012  the end is what raises
-        still.execute("UPDATE counts SET count = 1")
-        still.pgconn.send_flush_request()
-        still.pgconn.flush()
-        while True:
-            attempts += 1
-            try:
-                with other.transaction() as connection:
-                    assert connection.execute(locking).scalar_one() == 0
-                break
-            except TransientError:
-                assert attempts < 100
-    assert attempts > 1  # it did have the lock
-    other.close()

@@ -11,42 +11,15 @@ from typing_extensions import override
 
 from millrace_bus.broker import TopicPartition
 from millrace_bus.dead_letters import TooManyDeadLettersError
-from millrace_bus.retry import Backoff
-from millrace_bus.stream import StreamSettings, StreamWorker, each
 from millrace_bus.topology import ensure_topics
 from millrace_contracts.message import Record
 from millrace_kernel.errors import TransientError
-from millrace_testkit.counting import (
-    POISON,
-    WIRE,
-    Counting,
-    PairCodec,
-    answers_in,
-    effective_in,
-    seen_record,
-)
+from millrace_testkit.counting import POISON, Counting, answers_in, effective_in, seen_record
+from millrace_testkit.counting_readers import stream_reader
 from millrace_testkit.eventually import eventually, running
 from millrace_testkit.memory import MemoryBroker, MemoryConsumer
 
 EVENTS, FEATURES = "millrace.events", "millrace.features"
-QUICK = Backoff(0.001, 0.01)
-
-
-def worker(
-    broker: MemoryBroker, folder: Path, counting: Counting | None = None, **settings: object
-) -> StreamWorker:
-    return StreamWorker(
-        "features",
-        [EVENTS],
-        wire=WIRE,
-        process=each((counting or Counting()).handle),
-        codec=PairCodec(),
-        broker=broker,
-        settings=StreamSettings(
-            folder, **{"max_records": 7, "poll_seconds": 0.05, "backoff": QUICK, **settings}
-        ),
-        chance=lambda: 0.5,
-    )
 
 
 async def broker_with(entities: list[str], broker: MemoryBroker | None = None) -> MemoryBroker:
@@ -80,7 +53,7 @@ ENTITIES = [f"entity-{number % 5}" for number in range(100)]
 
 async def test_every_event_is_answered_once_and_state_adds_up(tmp_path: Path) -> None:
     broker = await broker_with(ENTITIES)
-    async with running(worker(broker, tmp_path)):
+    async with running(stream_reader(broker, tmp_path)):
         await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 100)
     assert len(answers_in(broker.records(FEATURES))) == 100
     assert_counted_once(broker, ENTITIES)
@@ -88,12 +61,12 @@ async def test_every_event_is_answered_once_and_state_adds_up(tmp_path: Path) ->
 
 async def test_a_restart_goes_on_where_the_store_stands(tmp_path: Path) -> None:
     broker = await broker_with(ENTITIES[:50])
-    async with running(worker(broker, tmp_path)):
+    async with running(stream_reader(broker, tmp_path)):
         await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 50)
     producer = broker.producer()
     for number, entity in enumerate(ENTITIES[50:], 50):
         await producer.send(EVENTS, hash_of(entity), [seen_record(number, entity)])
-    async with running(worker(broker, tmp_path)):
+    async with running(stream_reader(broker, tmp_path)):
         await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 100)
     assert len(answers_in(broker.records(FEATURES))) == 100
     assert_counted_once(broker, ENTITIES)
@@ -105,7 +78,7 @@ async def test_a_lost_store_makes_the_same_outputs_again_and_readers_drop_them(
     broker = await broker_with(ENTITIES)
     for folder in ("first", "second"):
         already = len(answers_in(broker.records(FEATURES)))
-        async with running(worker(broker, tmp_path / folder)):
+        async with running(stream_reader(broker, tmp_path / folder)):
             await eventually(
                 lambda already=already: len(answers_in(broker.records(FEATURES))) == already + 100
             )
@@ -126,7 +99,7 @@ async def test_failing_sends_lose_and_double_nothing(tmp_path: Path, errand: str
 
     broker = await broker_with(ENTITIES)
     broker.fault = fault
-    async with running(worker(broker, tmp_path)):
+    async with running(stream_reader(broker, tmp_path)):
         await eventually(
             lambda: len({answer.event_id for answer in answers_in(broker.records(FEATURES))}) == 100
         )
@@ -140,7 +113,7 @@ async def test_what_was_seen_is_dropped_by_the_fence(tmp_path: Path) -> None:
     for number, entity in enumerate(ENTITIES):
         await producer.send(EVENTS, hash_of(entity), [seen_record(number, entity)])
     await producer.send(EVENTS, hash_of("last"), [seen_record(100, "last")])
-    async with running(worker(broker, tmp_path)):
+    async with running(stream_reader(broker, tmp_path)):
         await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 101)
     assert_counted_once(broker, [*ENTITIES, "last"])
 
@@ -153,7 +126,7 @@ async def test_poison_goes_to_the_dead_letters_with_its_reason_and_the_stream_go
     broken = seen_record(10, "broken", sequence=10)
     broken.value = b"\xff\xff not protobuf"
     await broker.producer().send(EVENTS, 0, [broken])
-    async with running(worker(broker, tmp_path)):
+    async with running(stream_reader(broker, tmp_path)):
         await eventually(
             lambda: (
                 len(answers_in(broker.records(FEATURES))) == 4
@@ -173,7 +146,7 @@ async def test_too_many_dead_letters_in_a_row_stop_the_reader(tmp_path: Path) ->
     broker = await broker_with([POISON] * 20)
     with pytest.raises(TooManyDeadLettersError, match="6 messages in a row"):
         async with asyncio.timeout(5):
-            await worker(broker, tmp_path, max_dead_letters_in_a_row=5).run()
+            await stream_reader(broker, tmp_path, max_dead_letters_in_a_row=5).run()
 
 
 async def test_a_passing_failure_holds_its_partition_and_no_other(tmp_path: Path) -> None:
@@ -181,7 +154,7 @@ async def test_a_passing_failure_holds_its_partition_and_no_other(tmp_path: Path
     counting.blocked.add("a")
     broker = await broker_with(["a", "b", "a", "b"])
     assert hash_of("a") != hash_of("b")
-    async with running(worker(broker, tmp_path, counting)):
+    async with running(stream_reader(broker, tmp_path, counting)):
         await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 2)
         assert {answer.entity for answer in answers_in(broker.records(FEATURES))} == {"b"}
         counting.blocked.clear()
@@ -194,9 +167,9 @@ async def test_a_second_instance_takes_partitions_over_and_nothing_is_lost_or_do
     tmp_path: Path,
 ) -> None:
     broker = await broker_with(ENTITIES)
-    async with running(worker(broker, tmp_path / "one", max_records=2)):
+    async with running(stream_reader(broker, tmp_path / "one", max_records=2)):
         await eventually(lambda: len(answers_in(broker.records(FEATURES))) > 20)
-        async with running(worker(broker, tmp_path / "two", max_records=2)):
+        async with running(stream_reader(broker, tmp_path / "two", max_records=2)):
             await eventually(
                 lambda: (
                     len({answer.event_id for answer in answers_in(broker.records(FEATURES))}) > 90
@@ -210,7 +183,7 @@ async def test_a_second_instance_takes_partitions_over_and_nothing_is_lost_or_do
 
 async def test_ids_are_derived_and_causality_is_told(tmp_path: Path) -> None:
     broker = await broker_with(["a"])
-    async with running(worker(broker, tmp_path)):
+    async with running(stream_reader(broker, tmp_path)):
         await eventually(lambda: answers_in(broker.records(FEATURES)))
     headers = dict(broker.records(FEATURES)[0].headers)
     assert headers["ce_source"] == f"millrace/features/{EVENTS}/{hash_of('a')}".encode()
@@ -266,6 +239,6 @@ async def test_partitions_dealt_to_a_session_that_is_over_are_not_kept_for_the_n
     broker._group("millrace-features").offsets.update(ahead)  # told by another instance
     monkeypatch.setattr("millrace_testkit.memory.MemoryConsumer", LosesItsBroker)
     monkeypatch.setattr(LosesItsBroker, "lives", 0)
-    async with running(worker(broker, tmp_path)):
+    async with running(stream_reader(broker, tmp_path)):
         await eventually(lambda: len(answers_in(broker.records(FEATURES))) == 3)
     assert_counted_once(broker, ["a", "b", "c"])

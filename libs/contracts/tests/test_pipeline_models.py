@@ -10,6 +10,7 @@ from millrace_contracts.pipeline_file import (
     pipeline_to_json,
     read_pipeline,
 )
+from millrace_kernel.pipeline import Trigger
 
 EXTRA = "sklearn.ensemble.ExtraTreesClassifier"
 
@@ -78,6 +79,18 @@ def test_a_file_that_asks_for_none_of_it_is_written_as_before():
             "linear does not answer quantiles",
         ),
         ("regression", "{interval: 0.9}", "[update]", "says update, and updated trees lose"),
+        (
+            "regression",
+            "{candidates: [linear]}",
+            "[drift, update]",
+            "says update, and linear is not updated; remove update here, or add xgboost or online_linear",
+        ),
+        (
+            "binary",
+            "{candidates: [logistic, command:own, sklearn.svm.SVC]}",
+            "[update]",
+            "says update, and logistic, command:own, sklearn.svm.SVC are not updated",
+        ),
         ("regression", "{parameters: {a.B: {c: 1}}}", "[drift]", "is not among the candidates"),
         ("regression", "{parameters: {xgboost: {c: 1}}}", "[drift]", "has parameters of its own"),
         ("regression", "{parameters: {xgboost: {c: [1]}}}", "[drift]", "neither a number, a text"),
@@ -107,3 +120,24 @@ def test_what_does_not_suit_is_said(kind, model, on, complaint):
     with pytest.raises(PipelineFileError) as raised:
         read_pipeline(a_file(kind, model, on))
     assert complaint in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [
+        ("regression", "{}"),
+        ("regression", "{candidates: [linear, online_linear]}"),
+        ("binary", "{candidates: [logistic, xgboost], balance: true}"),
+        ("multiclass", "{candidates: [online_logistic], calibration: none}"),
+    ],
+)
+def test_where_one_candidate_is_updated_update_may_be_asked_for(kind, model):
+    """Which of them will be the champion is not known yet."""
+    assert Trigger.UPDATE in read_pipeline(a_file(kind, model, "[update]")).retraining.on
+
+
+def test_a_trigger_that_no_candidate_answers_is_told_of_at_its_own_place():
+    with pytest.raises(PipelineFileError) as raised:
+        read_pipeline(a_file("binary", "{candidates: [logistic]}", "[update]"))
+    [problem] = raised.value.problems
+    assert (problem.line, problem.column, problem.path) == (8, 16, "spec.retraining.on")

@@ -86,6 +86,14 @@ def postgres_database(postgres: PostgresServer) -> Iterator[str]:
     postgres.drop_database(url)
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.db)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The SQLAlchemy URL of an empty database: what asks for it holds on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    return str(request.getfixturevalue("postgres_database"))
+
+
 @pytest.fixture(scope="session")
 def _server_session(request: pytest.FixtureRequest) -> Iterator["_Session"]:
     workerinput: dict[str, str] | None = getattr(request.config, "workerinput", None)

@@ -19,25 +19,31 @@ def lines(row, count, start=0):
     return "\n".join(json.dumps(row(id=f"e{start + n}", station=f"s{n}")) for n in range(count))
 
 
+@pytest.fixture
+def answering(world):
+    """Until this is set, the broker acknowledges nothing of the users' topic."""
+    event = asyncio.Event()
+
+    class Slow(type(world.broker.producer())):
+        async def send(self, topic, partition, messages):
+            if topic == RAW:
+                await event.wait()
+            await super().send(topic, partition, messages)
+
+    world.broker.producer = lambda: Slow(world.broker)
+    return event
+
+
 async def metric(client, name):
     text = (await client.get("/metrics")).text
     return [line for line in text.splitlines() if line.startswith(name)]
 
 
 async def test_more_than_may_wait_is_429_before_it_is_read_and_202_later(
-    serving, world, pipeline, row
+    serving, world, pipeline, row, answering
 ):
     """Three requests fit; the broker doesn't answer; the fourth is refused, and taken when the others are there."""
-    answering = asyncio.Event()
-
-    class Slow(type(world.broker.producer())):
-        async def send(self, topic, partition, messages):
-            if topic == RAW:
-                await answering.wait()
-            await super().send(topic, partition, messages)
-
     await world.apply(pipeline())
-    world.broker.producer = lambda: Slow(world.broker)
     settings = {"ingestion_waiting_bytes": 4 * REQUEST_BYTES, "ingestion_append_seconds": 30}
     async with serving(**settings) as client:
         await world.has_topic(RAW)
@@ -61,18 +67,9 @@ async def test_more_than_may_wait_is_429_before_it_is_read_and_202_later(
 
 
 async def test_a_request_holds_its_body_and_its_rows_until_it_is_answered(
-    serving, world, pipeline, row
+    serving, world, pipeline, row, answering
 ):
-    answering = asyncio.Event()
-
-    class Slow(type(world.broker.producer())):
-        async def send(self, topic, partition, messages):
-            if topic == RAW:
-                await answering.wait()
-            await super().send(topic, partition, messages)
-
     await world.apply(pipeline())
-    world.broker.producer = lambda: Slow(world.broker)
     body = lines(row, 100).encode()
     async with serving(ingestion_append_seconds=30) as client:
         await world.has_topic(RAW)
@@ -109,18 +106,9 @@ async def test_a_body_that_does_not_say_how_long_it_is_is_read_no_further_than_t
 
 
 async def test_rows_that_came_late_hold_their_room_until_the_broker_has_them(
-    serving, world, pipeline, row
+    serving, world, pipeline, row, answering
 ):
-    answering = asyncio.Event()
-
-    class Slow(type(world.broker.producer())):
-        async def send(self, topic, partition, messages):
-            if topic == RAW:
-                await answering.wait()
-            await super().send(topic, partition, messages)
-
     await world.apply(pipeline())
-    world.broker.producer = lambda: Slow(world.broker)
     settings = {"ingestion_waiting_bytes": REQUEST_BYTES, "ingestion_append_seconds": 1.5}
     async with serving(**settings) as client:
         await world.has_topic(RAW)

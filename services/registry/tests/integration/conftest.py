@@ -74,14 +74,6 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.db)])
-def database_url(request: pytest.FixtureRequest, tmp_path) -> str:
-    """Every test here holds on both databases."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'registry.db'}"
-    return request.getfixturevalue("postgres_database")
-
-
 @pytest.fixture
 def database(database_url):
     made = Database(database_url)

@@ -18,7 +18,7 @@ from millrace_bus.topology import ensure_topics
 from millrace_contracts.message import Record
 from millrace_local.install import kafka_jars
 from millrace_local.kafka import LocalKafka
-from millrace_local.ports import free_port, free_ports
+from millrace_local.ports import free_ports
 from millrace_local.process import start
 from millrace_testkit.eventually import eventually
 
@@ -86,7 +86,7 @@ class Process:
     """`python -m millrace_serving`, and a client of it."""
 
     def __init__(self, bed, bootstrap: str) -> None:
-        self.port = free_port()
+        self.port, grpc_port = free_ports(2)
         self.environment = {
             "PYTHONPATH": os.pathsep.join(sys.path),
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
@@ -94,6 +94,7 @@ class Process:
             "MILLRACE_HOME": str(bed.folder),
             "OBJECT_STORE_URL": bed.store.url,
             "SERVING_PORT": str(self.port),
+            "SERVING_GRPC_PORT": str(grpc_port),
         }
         self.log = bed.folder / f"log-{self.port}"
 
