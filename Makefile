@@ -6,11 +6,18 @@ STAMP := $(VENV)/.installed
 LOCKS := requirements-uv.lock requirements.lock requirements-dev.lock
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST := $(BIN)/python -m pytest
+PARALLEL := --dist loadfile --no-loadscope-reorder
 UNIT_WORKERS ?= auto
+# 0: one after the other. Stacks wait as much as they work, so two go side by side; that all tests on the one shared broker
+# may is not shown yet
+SERVER_WORKERS ?= 0
+STACK_WORKERS ?= 2
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 SERVERS_STAMP := $(VENV)/.servers
 
 export PYTHONUTF8 := 1
+# tests start hundreds of processes: none of them is to compile again what another has compiled
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-servers lock test lint unit integration e2e chaos chaos-smoke proto proto-release proto-check demo up down status bench-bus bench-state bench-serving bench-stream bench-models bench-loop overload fuzz clean
@@ -55,13 +62,13 @@ lint: setup ## Style, types, architecture, contracts
 	@$(MAKE) --no-print-directory proto-check
 
 unit: setup ## Tests that need no server, in parallel
-	$(PYTEST) -n $(UNIT_WORKERS) --dist loadfile
+	$(PYTEST) -n $(UNIT_WORKERS) $(PARALLEL)
 
 integration: setup-servers ## Tests on a real Kafka and a real PostgreSQL
-	$(PYTEST) -m "(broker or db) and not e2e and not browser and not chaos"
+	$(PYTEST) -m "(broker or db) and not e2e and not browser and not chaos" -n $(SERVER_WORKERS) $(PARALLEL)
 
 e2e: setup-servers ## Tests of the whole platform
-	$(PYTEST) -m "e2e or browser or chaos"
+	$(PYTEST) -m "e2e or browser or chaos" -n $(STACK_WORKERS) $(PARALLEL)
 
 chaos: setup-servers ## Kill everything while a stream runs (TARGET=… STORE=… EVENTS=… SEED=… KILLS=…; BROKEN=… must fail)
 	$(BIN)/python -m tests.chaos $(foreach target,$(TARGET),--target $(target)) $(if $(STORE),--store $(STORE)) \

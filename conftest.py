@@ -1,3 +1,21 @@
-"""Registers the fixtures that all tests share, and the profile of long fuzzing."""
+"""Registers the fixtures that all tests share, and the profile of long fuzzing; and has what may take longest begin first."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
 
 pytest_plugins = ["millrace_testkit.servers", "millrace_testkit.fuzzing"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the longest time-outs first: who gets a long one last has the other workers wait for it.
+
+    The tests of a file stay together and in their order (`--no-loadscope-reorder` keeps pytest-xdist from putting the
+    files with the fewest tests, which are long ones, at the end).
+    """
+    longest: defaultdict[Path, float] = defaultdict(float)
+    for item in items:
+        for marker in item.iter_markers("timeout"):
+            longest[item.path] = max(longest[item.path], float(marker.args[0]))
+    items.sort(key=lambda item: -longest[item.path])

@@ -12,13 +12,15 @@ from pathlib import Path
 
 from tests.chaos import broken, report, smoke
 from tests.chaos.blueprint import Store
-from tests.chaos.session import Session
+from tests.chaos.session import Session, say_which_run
 from tests.chaos.targets import TARGETS, Dose, makes_sense
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+    said = logging.StreamHandler(sys.stdout)
+    said.addFilter(say_which_run)
+    logging.basicConfig(level=logging.WARNING, format="%(run)s%(message)s", handlers=[said])
     logging.getLogger("tests.chaos").setLevel(logging.INFO)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it says every outage we make
     home = Path(tempfile.mkdtemp(prefix="millrace-chaos-"))

@@ -3,6 +3,8 @@
 import logging
 import shutil
 from collections.abc import Sequence
+from contextvars import ContextVar
+from itertools import count
 from pathlib import Path
 
 from tests.chaos.blueprint import Store
@@ -13,6 +15,16 @@ from tests.chaos.run import Outcome, Plan, Run
 from tests.chaos.targets import DISK_FULL, Dose, plan
 
 logger = logging.getLogger(__name__)
+
+RUN: ContextVar[str] = ContextVar("RUN", default="")
+"""Which run says what is logged: two may go side by side."""
+_numbers = count(1)
+
+
+def say_which_run(record: logging.LogRecord) -> bool:
+    """A filter for a handler: `run` is for its format."""
+    record.run = RUN.get()
+    return True
 
 
 class Session:
@@ -54,9 +66,10 @@ class Session:
         known = self._undisturbed.get(store)
         if known is None:
             known = await self.play(Plan("undisturbed", store, {}), None)
-            if not known.verdict.good:
+            ended = [f"{name} ended with {codes}" for name, codes in known.exits.items()]
+            if wrong := [*known.verdict.problems, *ended]:
                 raise RuntimeError(
-                    f"the undisturbed run on {store} is not sound: {'; '.join(known.verdict.problems)}"
+                    f"the undisturbed run on {store} is not sound: {'; '.join(wrong)}"
                 )
             self._undisturbed[store] = known
             logger.info("  processor seconds: %s", dict(known.processor))
@@ -65,6 +78,7 @@ class Session:
     async def play(self, played: Plan, undisturbed: Outcome | None) -> Outcome:
         home = self._home / f"{played.store}-{played.name[:60]}"
         home.mkdir(mode=0o755, parents=True)
+        RUN.set(f"#{next(_numbers)} ")
         logger.info("%s on %s, %d events", played.name, played.store, self.events)
         outcome = await Run(played, self.history, home)(undisturbed and undisturbed.vectors)
         logger.info(

@@ -98,7 +98,7 @@ def _fail_the_lake(fails: Any) -> None:
     try:
         from deltalake.exceptions import DeltaError
 
-        from millrace_training.adapters import lake
+        from millrace_training.adapters.lake import delta as lake
     except ImportError:
         return
     write = lake.write_deltalake

@@ -45,6 +45,7 @@ class World:
         self.blueprint = blueprint
         self.processes: dict[str, Managed] = {}
         self.ports: dict[str, int] = {}
+        self.grpc: dict[str, int] = {}
         self.proxy: Proxy | None = None
         self.http = httpx2.AsyncClient(timeout=httpx2.Timeout(10.0))
         self._disk: SmallDisk | None = None
@@ -174,11 +175,17 @@ class World:
             self._disk = SmallDisk(self.state_folder(f"{self.blueprint.small_disk}-0"))
             self._disk.mount()
         names = [name for service in SERVICES for name in self.instances(service)]
-        self.ports.update(zip(names, free_ports(len(names)), strict=True))
+        serving = self.instances("serving")
+        free = free_ports(len(names) + len(serving))
+        self.ports.update(zip(names, free, strict=False))
+        self.grpc.update(zip(serving, free[len(names) :], strict=True))
+        later = [n for service in SQL_SERVICES for n in self.instances(service)[1:]]
         for name in names:
+            if name not in later:
+                await self._launch(name, self._service_command(name))
+        for name in later:
+            await self.wait_ready(f"{name.partition('-')[0]}-0")  # the first makes the tables
             await self._launch(name, self._service_command(name))
-            if name.endswith("-0") and name.startswith(SQL_SERVICES):
-                await self.wait_ready(name)  # the first instance makes the tables
         await asyncio.gather(*(self.wait_ready(name) for name in names))
         answer = await self.http.post(
             f"{self.url('registry-0')}/v1/pipelines",
@@ -268,7 +275,7 @@ class World:
             f"{upper}_PORT": str(self.ports[instance]),
         }
         if service == "serving":
-            said["SERVING_INSTANCE"] = instance
+            said |= {"SERVING_INSTANCE": instance, "SERVING_GRPC_PORT": str(self.grpc[instance])}
         if service in STREAM_SERVICES:
             said[f"{upper}_STATE_DIR"] = str(self.state_folder(instance))
         else:
