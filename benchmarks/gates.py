@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from millrace_training.adapters.fitting.measure import better_probability
+from millrace_training.adapters.fitting.measuring.measure import better_probability
 
 Values = NDArray[np.float64]
 RESULTS = Path(__file__).resolve().parent / "results" / "gates.json"

@@ -19,7 +19,7 @@ from millrace_kernel.pipeline import LabelKind
 from millrace_kernel.time import Instant, rfc3339
 from millrace_proto.v1 import models_pb2, pipelines_pb2
 from millrace_testkit.memory import MemoryBroker
-from millrace_training.adapters.fitting.xgboost_models import FittedXgboost
+from millrace_training.adapters.fitting.algorithms.xgboost_models import FittedXgboost
 
 NOON = Instant(1_764_000_000_000_000)
 STEP = 10_000.0  # a version's answers begin at its number times this: an answer tells who gave it

@@ -31,8 +31,8 @@ from millrace_local.ports import free_ports
 from millrace_local.process import start
 from millrace_proto.v1.models_pb2 import ModelPromoted
 from millrace_proto.v1.pipelines_pb2 import PipelineApplied
-from millrace_training.adapters.fitting.export import libraries, packed
-from millrace_training.adapters.fitting.xgboost_models import FittedXgboost
+from millrace_training.adapters.fitting.algorithms.xgboost_models import FittedXgboost
+from millrace_training.adapters.fitting.shipping.export import libraries, packed
 
 PREDICTIONS = "millrace.predictions"
 _AT_ONCE = 20_000

@@ -31,7 +31,7 @@ FORBIDDEN = {
 }  # fmt: skip
 # who may talk to its own children that way: one direction only, see there
 MULTIPROCESSING = {
-    "services/training/src/millrace_training/adapters/children.py",
+    "services/training/src/millrace_training/adapters/processes/children.py",
     "libs/service/src/millrace_service/fork_server.py",
 }
 CALLS = {
@@ -125,10 +125,10 @@ LOADERS = {  # a process each: to start one takes as long as what it then does
         "services/registry/tests/integration/test_views.py",
     ],
     "training's lake, datasets, staged rows, state, champion and child process": [
-        "services/training/tests/unit/adapters/test_lake.py",
-        "services/training/tests/unit/adapters/test_sql.py",
-        "services/training/tests/unit/test_fitting_rows.py",
-        "services/training/tests/unit/test_fitting_procedure.py::test_a_champion_of_fewer_columns_is_compared_and_one_of_others_is_not",
+        "services/training/tests/unit/adapters/lake/test_lake.py",
+        "services/training/tests/unit/adapters/sql/test_books.py",
+        "services/training/tests/unit/adapters/fitting/reading/test_rows.py",
+        "services/training/tests/unit/adapters/fitting/test_procedure.py::test_a_champion_of_fewer_columns_is_compared_and_one_of_others_is_not",
         "services/training/tests/integration/test_training_service.py::"
         "test_a_drift_leads_to_a_run_in_the_drifts_own_trace_compared_with_the_champion",
     ],

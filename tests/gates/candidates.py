@@ -18,7 +18,7 @@ from millrace_registry.domain.events import ModelVersionNumber, Verdict
 from millrace_registry.domain.gates import judge
 from millrace_training.adapters.fitting.fit import fit_candidates
 from millrace_training.adapters.fitting.job import FitResult, Winner
-from millrace_training.adapters.records import fit_job
+from millrace_training.adapters.running.records import fit_job
 from millrace_training.adapters.wire import WIRE as TRAINING
 from millrace_training.domain import events
 

@@ -23,7 +23,7 @@ from millrace_serving.domain.events import FeaturesComputed, Role
 from millrace_serving.domain.tensors import describe_inputs, read_request
 from millrace_training.adapters.cards.job import About, CardJob
 from millrace_training.adapters.cards.make import make_card
-from millrace_training.adapters.records import fit_job
+from millrace_training.adapters.running.records import fit_job
 
 LEARNT = ("income", "debt", "age", "settled", "job")
 

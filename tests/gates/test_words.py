@@ -6,7 +6,7 @@ import pytest
 from millrace_artifacts.scorer import Scores
 from millrace_contracts.pipeline_file.gate_rules import CHECKS_OF, METRICS
 from millrace_kernel.pipeline import LOWER_IS_BETTER, LabelKind
-from millrace_training.adapters.fitting.measure import metrics_of
+from millrace_training.adapters.fitting.measuring.measure import metrics_of
 
 HIGHER = {"r2", "coverage", "accuracy", "roc_auc", "average_precision", "macro_f1"}
 

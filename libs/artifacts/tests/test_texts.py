@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from millrace_artifacts import texts
 from millrace_artifacts.errors import InvalidSignatureError
 from millrace_artifacts.signature import Encoding, Signature
-from millrace_artifacts.texts import TextColumn, normalised
+from millrace_artifacts.texts import TextColumn
 from millrace_kernel.pipeline import LabelKind
+from millrace_kernel.texts import normalised
 
 COLUMN = TextColumn("review", (1, 2), (3, 4), 64)
 ANY_TEXT = st.text(st.characters(), max_size=60)

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from millrace_backtest.backtest import NamedPolicy, Settings, backtest, report
+from millrace_backtest.backtest import NamedPolicy, Settings, backtest, gain_captured, report
 from millrace_backtest.errors import BacktestError
 from millrace_backtest.fits import FitStore, Request, Trainer
 from millrace_backtest.noise import Lead, lead
@@ -38,6 +38,22 @@ def test_the_loop_mends_what_frozen_suffers_from(said):
     assert policy["cpu_seconds"] > 0
 
 
+@pytest.mark.parametrize(
+    ("metric", "loop", "frozen", "every", "captured"),
+    [
+        ("accuracy", 0.85, 0.80, 0.90, 0.5),
+        ("mae", 8.0, 10.0, 6.0, 0.5),
+        ("accuracy", 0.70, 0.90, 0.80, None),  # to retrain did harm, and the policy did more of it
+        ("mae", 14.0, 10.0, 12.0, None),
+        ("accuracy", 0.85, 0.80, 0.801, None),
+    ],
+)
+def test_a_share_is_told_of_a_gain_only(metric, loop, frozen, every, captured):
+    found = gain_captured(metric, loop, frozen, every)
+
+    assert found == (None if captured is None else pytest.approx(captured))
+
+
 def test_every_window_is_told(said):
     series = said["policies"][0]["series"]
     assert len(series) == 10
@@ -46,6 +62,19 @@ def test_every_window_is_told(said):
     assert [point["until"] for point in series] == sorted(point["until"] for point in series)
     for name in ("loop", "frozen", "every", "periodic", "adwin"):
         assert last["so_far"][name] == pytest.approx(said["policies"][0][name])
+
+
+def test_a_kept_fit_that_is_damaged_is_made_again(recording, tmp_path):
+    request = Request(recording.labels[120].recorded_at)
+    made = Trainer(recording, FitStore(tmp_path)).run(recording.pipeline, request)
+    (kept,) = tmp_path.rglob("*.fit")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:100])
+    store = FitStore(tmp_path)
+    assert Trainer(recording, store).run(recording.pipeline, request).artifact == made.artifact
+    assert (store.found, store.made, len(kept.read_bytes()) > 100) == (0, 1, True)
+    assert Trainer(recording, store).run(recording.pipeline, request).artifact == made.artifact
+    assert (store.found, store.made) == (1, 1)
 
 
 def test_the_same_backtest_gives_the_same_bytes(recording, said, tmp_path):

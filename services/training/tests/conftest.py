@@ -13,9 +13,9 @@ from millrace_kernel.ids import EntityId, EventId, PipelineName
 from millrace_kernel.pipeline import Pipeline
 from millrace_kernel.time import HOUR, Instant, parse_rfc3339
 from millrace_training import adapters
-from millrace_training.adapters.datasets import DatasetTaker
-from millrace_training.adapters.lake import DeltaLake
-from millrace_training.adapters.settling import Settler
+from millrace_training.adapters.lake.datasets import DatasetTaker
+from millrace_training.adapters.lake.delta import DeltaLake
+from millrace_training.adapters.lake.settling import Settler
 from millrace_training.domain.events import FeaturesComputed, LabelObserved, LabelRetracted, Place
 
 MIGRATIONS = Path(adapters.__file__).parent / "migrations"
@@ -44,13 +44,6 @@ def file() -> str:
 @pytest.fixture
 def pipeline(file) -> Pipeline:
     return read_pipeline(file, version=1)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.db)])
-def database_url(request, tmp_path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'training.db'}"
-    return request.getfixturevalue("postgres_database")
 
 
 @pytest.fixture

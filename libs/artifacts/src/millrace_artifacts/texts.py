@@ -6,7 +6,6 @@ Each n-gram adds its sign, +1 or -1, to one of so many buckets; so what falls in
 average. A row is then scaled to length 1, and a text without a word is all zeros.
 """
 
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ from numpy.typing import NDArray
 
 from millrace_artifacts.errors import InvalidSignatureError
 from millrace_artifacts.sentence_encoders import SentenceEncoder, opened
+from millrace_kernel.texts import normalised
 
 MOST_BUCKETS = 4_096
 LONGEST_NGRAM = 8
 HASH, NORMALISATION = "polynomial-splitmix-1", "nfkc-casefold-words-1"
 
-_TOKEN = re.compile(r"\w+|[^\w\s]")  # a mark, and an emoji, is a word of its own
 _ROWS_AT_ONCE, _CHARACTERS_AT_ONCE = 1_024, 500_000
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: no power of it is 0 modulo 2**64
 _SPACE = 0x20
@@ -110,12 +109,6 @@ class TextColumn:
         lengths = np.sqrt((found**2).sum(axis=1, keepdims=True))
         scaled: NDArray[np.float64] = found / np.where(lengths > 0.0, lengths, 1.0)
         return scaled
-
-
-def normalised(text: str) -> str:
-    """Compatible forms of a character are one, case counts for nothing (NFKC and case folding), one space between words."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(_TOKEN.findall(folded))
 
 
 def _is_range(sizes: tuple[int, ...]) -> bool:

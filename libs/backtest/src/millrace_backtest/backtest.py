@@ -127,7 +127,7 @@ def _policy(done: Backtest, outcome: Outcome) -> dict[str, Any]:
         "name": outcome.name,
         "metric": outcome.metric,
         **scores,
-        "gain_captured": _captured(outcome.metric, loop, frozen, every),
+        "gain_captured": gain_captured(outcome.metric, loop, frozen, every),
         "retrains": max(0, len(result.runs) - 1),  # beside the first model, which all have
         "promotions": result.outcomes("promoted"),
         "rejected": result.outcomes("rejected"),
@@ -159,10 +159,10 @@ def _answers(outcome: Outcome) -> dict[str, Answers]:
     return {"loop": outcome.answers} | {name: outcome.baselines[name].answers for name in BASELINES}
 
 
-def _captured(
+def gain_captured(
     metric: str, loop: float | None, frozen: float | None, every: float | None
 ) -> float | None:
-    """None when there was nothing to be gained."""
+    """The share of *every*'s gain over *frozen* that the policy has; None when there was nothing to be gained."""
     if loop is None or frozen is None or every is None:
         return None
     won = gain(metric, every, frozen)

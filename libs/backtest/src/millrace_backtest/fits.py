@@ -49,14 +49,20 @@ class FitStore:
         if self._directory is None:
             return self._fitted(job)
         path = self._directory / key[:2] / f"{key}.fit"
-        if path.is_file():
+        kept = _kept(path)
+        if kept is not None:
             self.found += 1
-            return _decode(path.read_bytes())
+            return kept
         result = self._fitted(job)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(_encode(result))
-        os.replace(file.name, path)  # noqa: PTH105  whole or not at all, whoever else writes it
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile(dir=path.parent, delete=False) as file:
+                file.write(_encode(result))
+            os.replace(file.name, path)  # noqa: PTH105  whole or not at all, whoever else writes it
+        except OSError as error:
+            raise BacktestError(
+                f"fits can't be kept in {self._directory}: {error}; name another folder"
+            ) from error
         return result
 
     def _fitted(self, job: FitJob) -> FitResult:
@@ -77,6 +83,14 @@ class Request:
     champion: bytes | None = None
     trigger: Trigger = Trigger.FIRST
     since: Instant | None = None
+
+
+def _kept(path: Path) -> FitResult | None:
+    """None where there is none, or one that a full disk or a crash has damaged: it is made again."""
+    try:
+        return _decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 class Trainer:

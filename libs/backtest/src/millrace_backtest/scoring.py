@@ -10,8 +10,8 @@ from millrace_backtest.answering import Answers
 from millrace_backtest.errors import BacktestError
 from millrace_kernel.pipeline import LabelKind, Pipeline
 from millrace_kernel.texts import says_the_same
-from millrace_training.adapters.fitting.ranking import average_precision, roc_auc
-from millrace_training.adapters.fitting.wording import wording_metrics
+from millrace_training.adapters.fitting.measuring.ranking import average_precision, roc_auc
+from millrace_training.adapters.fitting.measuring.wording import wording_losses, wording_metrics
 
 Truths = Answers  # as answers are: numbers, or classes
 LOWER_IS_BETTER = frozenset({"mae", "rmse", "log_loss"})
@@ -60,15 +60,15 @@ def gain(metric: str, value: float, reference: float) -> float:
 
 
 def is_something(metric: str, won: float, reference: float) -> bool:
-    """Whether a gain is more than nothing: 0.2 points, or 1 % of an error."""
+    """Whether a gain is more than nothing: 0.2 points, or 1 % of an error. A loss is none, however large."""
     share = SMALLEST_GAIN.get(metric)
-    return abs(won) >= (_POINTS if share is None else share * abs(reference))
+    return won >= (_POINTS if share is None else share * abs(reference))
 
 
 def errors_of(kind: LabelKind, answers: Answers, truths: Truths) -> NDArray[np.float64]:
-    """How wrong each answer was, as monitoring's detector is told: a distance, or 0 and 1."""
+    """How wrong each answer was, as monitoring's detector is told: a distance, 0 and 1, or 1 less ROUGE-L."""
     if kind is LabelKind.TEXT:
-        return 1.0 - _says_the_same(answers, truths)
+        return wording_losses(answers.tolist(), truths.tolist())
     if kind is LabelKind.MULTICLASS:
         return np.asarray(answers != truths, dtype=np.float64)
     without = 0.0 if kind is LabelKind.REGRESSION else 0.5

@@ -56,6 +56,9 @@ def test_it_prints_json_and_writes_a_page(files, capsys):
         (["--latency", "soon"], 2),
         (["--metric", "roc_auc"], 1),
         (["--policy", "nowhere.yaml"], 2),
+        (["--html", "nowhere/page.html"], 2),
+        (["--html", "."], 2),
+        (["--fits", __file__], 1),
         (["--windows", "150"], 1),
     ],
 )

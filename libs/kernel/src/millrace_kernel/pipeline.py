@@ -73,6 +73,7 @@ Scalar = bool | int | float | str | None
 CALIBRATIONS = ("isotonic", "platt")
 MEDIAN = 0.5
 LABEL = "label"  # what an aggregate's `of` says for the label itself
+UPDATED = ("xgboost", "online_linear", "online_logistic")  # models that updates go on with
 
 
 @dataclass(frozen=True, slots=True)

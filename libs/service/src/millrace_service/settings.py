@@ -9,7 +9,8 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from millrace_bus.kafka import KafkaSettings
-from millrace_telemetry.exporting import ZIPKIN_ENDPOINT, Exporter
+from millrace_telemetry.exporting import ZIPKIN_ENDPOINT, Exporter, tracing
+from millrace_telemetry.tracing import Tracing
 
 
 class SecurityProtocol(StrEnum):
@@ -105,8 +106,22 @@ class PlatformSettings(BaseSettings):
             return tuple(Path(path) for path in self.millrace_trusted_keys.split(":") if path)
         return (self.keys_folder / "trusted",)
 
-    def sqlite_url(self, service: str) -> str:
-        return f"sqlite:///{self.millrace_home.resolve() / service / f'{service}.db'}"
+    def database_of(self, service: str, own: str | None) -> str:
+        """SQLAlchemy URL of a service's database: its own, else the one for all, else SQLite under <home>."""
+        local = self.millrace_home.resolve() / service / f"{service}.db"
+        return own or self.database_url or f"sqlite:///{local}"
+
+    def state_of(self, service: str, own: Path | None) -> Path:
+        """This instance's part of a stream service's state folder: the service's own, else one under <home>."""
+        return (own or self.millrace_home / service) / self.millrace_instance
+
+    def tracing(self, service: str) -> Tracing:
+        return tracing(
+            service,
+            self.otel_traces_exporter,
+            zipkin_endpoint=self.otel_exporter_zipkin_endpoint,
+            sampling_ratio=self.otel_traces_sampler_arg,
+        )
 
     def kafka(self, client_id: str) -> KafkaSettings:
         return KafkaSettings(

@@ -19,7 +19,6 @@ from millrace_features.application.pipelines import PipelinesHeard
 from millrace_features.application.ports import Histories
 from millrace_features.settings import Settings
 from millrace_service.process import Component, chance
-from millrace_telemetry.exporting import tracing
 from millrace_telemetry.metrics import BusMetrics
 from millrace_telemetry.tracing import Tracing
 
@@ -106,12 +105,7 @@ def assemble(
         broker=broker or KafkaBroker(settings.kafka(f"millrace-{NAME}")),
         snapshots=snapshots if broker else _snapshots(settings),
         pipelines=PipelinesHeard(),
-        tracing=tracing(
-            NAME,
-            settings.otel_traces_exporter,
-            zipkin_endpoint=settings.otel_exporter_zipkin_endpoint,
-            sampling_ratio=settings.otel_traces_sampler_arg,
-        ),
+        tracing=settings.tracing(NAME),
         metrics=BusMetrics(),
     )
 

@@ -34,4 +34,4 @@ class Settings(PlatformSettings):
 
     @property
     def state_directory(self) -> Path:
-        return (self.features_state_dir or self.millrace_home / "features") / self.millrace_instance
+        return self.state_of("features", self.features_state_dir)

@@ -26,7 +26,6 @@ from millrace_ingestion.settings import Settings
 from millrace_kernel.clock import SystemClock
 from millrace_kernel.time import Clock
 from millrace_service.process import chance
-from millrace_telemetry.exporting import tracing
 from millrace_telemetry.metrics import BusMetrics
 from millrace_telemetry.tracing import Tracing
 
@@ -123,12 +122,7 @@ def assemble(
         pipelines=PipelinesInForce(),
         raw_topics=raw_topics,
         gate=Gate(bounds, lambda: raw_topics.late_bytes, chance),
-        tracing=tracing(
-            NAME,
-            settings.otel_traces_exporter,
-            zipkin_endpoint=settings.otel_exporter_zipkin_endpoint,
-            sampling_ratio=settings.otel_traces_sampler_arg,
-        ),
+        tracing=settings.tracing(NAME),
         metrics=metrics,
         gate_metrics=GateMetrics(metrics.registry),
     )

@@ -40,9 +40,7 @@ class Settings(PlatformSettings):
 
     @property
     def state_directory(self) -> Path:
-        return (
-            self.ingestion_state_dir or self.millrace_home / "ingestion"
-        ) / self.millrace_instance
+        return self.state_of("ingestion", self.ingestion_state_dir)
 
     @property
     def raw_partitions(self) -> int:

@@ -31,7 +31,6 @@ from millrace_monitoring.domain.events import (
     PredictionMade,
 )
 from millrace_monitoring.settings import Settings
-from millrace_telemetry.exporting import tracing
 from millrace_telemetry.metrics import BusMetrics
 from millrace_telemetry.tracing import Tracing
 
@@ -81,11 +80,6 @@ def assemble(settings: Settings, broker: Broker, *, chance: Callable[[], float])
         handlers=HANDLERS,
         overview=SqlOverview(database),
         chance=chance,
-        tracing=tracing(
-            NAME,
-            settings.otel_traces_exporter,
-            zipkin_endpoint=settings.otel_exporter_zipkin_endpoint,
-            sampling_ratio=settings.otel_traces_sampler_arg,
-        ),
+        tracing=settings.tracing(NAME),
         metrics=BusMetrics(),
     )

@@ -16,4 +16,4 @@ class Settings(PlatformSettings):
 
     @property
     def database(self) -> str:
-        return self.monitoring_database_url or self.database_url or self.sqlite_url("monitoring")
+        return self.database_of("monitoring", self.monitoring_database_url)

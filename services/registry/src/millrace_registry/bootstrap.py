@@ -34,7 +34,6 @@ from millrace_registry.domain.events import (
     TrainingCompleted,
 )
 from millrace_registry.settings import Settings
-from millrace_telemetry.exporting import tracing
 from millrace_telemetry.metrics import BusMetrics
 from millrace_telemetry.tracing import Tracing
 
@@ -82,12 +81,7 @@ def assemble(
     """Put the real adapters into the ports, and bring the database's schema up to date: call it in a thread."""
     database = Database(settings.database)
     database.migrate(MIGRATIONS)
-    traces = tracing(
-        NAME,
-        settings.otel_traces_exporter,
-        zipkin_endpoint=settings.otel_exporter_zipkin_endpoint,
-        sampling_ratio=settings.otel_traces_sampler_arg,
-    )
+    traces = settings.tracing(NAME)
     return Parts(
         settings=settings,
         broker=broker,

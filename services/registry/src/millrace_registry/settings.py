@@ -16,4 +16,4 @@ class Settings(PlatformSettings):
 
     @property
     def database(self) -> str:
-        return self.registry_database_url or self.database_url or self.sqlite_url("registry")
+        return self.database_of("registry", self.registry_database_url)

@@ -36,7 +36,6 @@ from millrace_serving.application.routing import Routing
 from millrace_serving.application.statistics import Statistics
 from millrace_serving.domain.canary import Trial
 from millrace_serving.settings import Settings
-from millrace_telemetry.exporting import tracing
 from millrace_telemetry.metrics import BusMetrics
 from millrace_telemetry.tracing import Tracing
 
@@ -140,12 +139,7 @@ def assemble(
         statistics=statistics,
         vectors=vectors,
         explainer=explainer,
-        tracing=tracing(
-            NAME,
-            settings.otel_traces_exporter,
-            zipkin_endpoint=settings.otel_exporter_zipkin_endpoint,
-            sampling_ratio=settings.otel_traces_sampler_arg,
-        ),
+        tracing=settings.tracing(NAME),
         metrics=metrics,
     )
 

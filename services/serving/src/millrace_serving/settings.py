@@ -88,4 +88,4 @@ class Settings(PlatformSettings):
 
     @property
     def state_directory(self) -> Path:
-        return (self.serving_state_dir or self.millrace_home / "serving") / self.millrace_instance
+        return self.state_of("serving", self.serving_state_dir)

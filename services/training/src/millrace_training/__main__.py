@@ -2,7 +2,10 @@
 
 from millrace_service.fork_server import start_fork_server
 
-_PRELOADED = ("millrace_training.adapters.children", "millrace_training.adapters.fitting.preload")
+_PRELOADED = (
+    "millrace_training.adapters.processes.children",
+    "millrace_training.adapters.fitting.preload",
+)
 
 
 def main() -> None:

@@ -16,31 +16,30 @@ from millrace_bus.sql_worker import SqlSettings, SqlWorker
 from millrace_bus.unit import CurrentCause, SqlHandler, inject
 from millrace_kernel.ids import PipelineName, RunId
 from millrace_service.process import Component
-from millrace_telemetry.exporting import tracing
 from millrace_telemetry.metrics import BusMetrics
 from millrace_telemetry.tracing import Tracing
 from millrace_training.adapters import migrations
-from millrace_training.adapters.carding import CardMaker, CardRoom, SqlDueCards
+from millrace_training.adapters.cards.carding import CardMaker, CardRoom, SqlDueCards
 from millrace_training.adapters.cards.job import Card, CardJob
 from millrace_training.adapters.cards.make import make_card
-from millrace_training.adapters.children import Children, Limits
-from millrace_training.adapters.clustering import Clusters, ClusterSettings
-from millrace_training.adapters.datasets import DatasetTaker
-from millrace_training.adapters.fitting.cluster.plan import Scheduler
+from millrace_training.adapters.fitting.cluster_plan import Scheduler
 from millrace_training.adapters.fitting.fit import fit_candidates
 from millrace_training.adapters.fitting.job import FitJob, FitResult, TrialResult
 from millrace_training.adapters.fitting.options import Commands
-from millrace_training.adapters.gathering import Gathered, GatherJob, gather
-from millrace_training.adapters.keeper import AFTER_ROWS, Keeper
-from millrace_training.adapters.lake import DeltaLake
-from millrace_training.adapters.overview import SqlOverview
-from millrace_training.adapters.reproducing import Reproducer, Reproduction
-from millrace_training.adapters.request_traces import RequestTraces
-from millrace_training.adapters.runner import Accept, Runner, RunnerSettings, Workshop
-from millrace_training.adapters.runs import SqlRuns
-from millrace_training.adapters.settling import Settler
-from millrace_training.adapters.sql import SqlBooks
-from millrace_training.adapters.staging import Tally
+from millrace_training.adapters.lake.datasets import DatasetTaker
+from millrace_training.adapters.lake.delta import DeltaLake
+from millrace_training.adapters.lake.gathering import Gathered, GatherJob, gather
+from millrace_training.adapters.lake.keeper import AFTER_ROWS, Keeper
+from millrace_training.adapters.lake.settling import Settler
+from millrace_training.adapters.processes.children import Children, Limits
+from millrace_training.adapters.running.clustering import Clusters, ClusterSettings
+from millrace_training.adapters.running.reproducing import Reproducer, Reproduction
+from millrace_training.adapters.running.request_traces import RequestTraces
+from millrace_training.adapters.running.runner import Accept, Runner, RunnerSettings, Workshop
+from millrace_training.adapters.sql.books import SqlBooks
+from millrace_training.adapters.sql.overview import SqlOverview
+from millrace_training.adapters.sql.runs import SqlRuns
+from millrace_training.adapters.sql.staging import Tally
 from millrace_training.adapters.wire import WIRE
 from millrace_training.application import handlers
 from millrace_training.application.ports import Overview
@@ -292,12 +291,7 @@ def training(
         key=key,
         lake=DeltaLake(lake_url(store)),
         overview=SqlOverview(database, settings.prices),
-        tracing=tracing(
-            NAME,
-            settings.otel_traces_exporter,
-            zipkin_endpoint=settings.otel_exporter_zipkin_endpoint,
-            sampling_ratio=settings.otel_traces_sampler_arg,
-        ),
+        tracing=settings.tracing(NAME),
         metrics=BusMetrics(),
         chance=chance,
         children=children or fit_children(),

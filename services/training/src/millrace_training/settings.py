@@ -177,4 +177,4 @@ class Settings(PlatformSettings):
 
     @property
     def database(self) -> str:
-        return self.training_database_url or self.database_url or self.sqlite_url("training")
+        return self.database_of("training", self.training_database_url)

@@ -1,6 +1,6 @@
 """The whole service on a broker in memory, and what its neighbours would send."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
+from millrace_artifacts.store import ObjectStore, Stored
 from millrace_bus.retry import Backoff
 from millrace_bus.sql_worker import SqlSettings
 from millrace_bus.topology import ensure_topics
 from millrace_contracts.catalogue import catalogue
 from millrace_contracts.message import Outgoing
 from millrace_contracts.pipeline_file import pipeline_to_json, read_pipeline
+from millrace_kernel.errors import TransientError
 from millrace_kernel.time import HOUR, MINUTE, Instant, parse_rfc3339, rfc3339
 from millrace_proto.v1 import (
     commands_pb2,
@@ -27,6 +29,7 @@ from millrace_proto.v1 import (
 from millrace_telemetry.tracing import Tracing
 from millrace_testkit.eventually import eventually
 from millrace_testkit.memory import MemoryBroker
+from millrace_training.adapters.processes.children import Children
 from millrace_training.bootstrap import Training, fit_children, training
 from millrace_training.settings import Settings
 
@@ -128,6 +131,7 @@ class Neighbours:
             version=epoch,
             epoch=epoch,
             run_id=completed.run_id,
+            algorithm=completed.algorithm,
             artifact_uri=completed.artifact_uri,
             artifact_sha256=completed.artifact_sha256,
             artifact_signature=completed.artifact_signature,
@@ -199,6 +203,40 @@ def service(settings, neighbours, children) -> Iterator[Training]:
     made = training(settings, neighbours.broker, chance=lambda: 0.5, children=children)
     yield replace(made, tracing=Tracing(TracerProvider(shutdown_on_exit=False)))
     made.database.close()
+
+
+@pytest.fixture
+def service_with(settings, neighbours) -> Iterator[Callable[..., Training]]:
+    """Services with children of a test's own, and with other settings."""
+    made = []
+
+    def service_with(children: Children, **changed: object) -> Training:
+        given = settings.model_copy(update=changed)
+        made.append(training(given, neighbours.broker, chance=lambda: 0.5, children=children))
+        return made[-1]
+
+    yield service_with
+    for service in made:
+        service.database.close()
+
+
+@pytest.fixture
+def store_away(monkeypatch) -> Callable[[str], list[TransientError]]:
+    """Lets the next two writes under a prefix fail: `store_away(prefix)` gives those that are still to come."""
+    put = ObjectStore.put
+
+    def store_away(prefix: str = "") -> list[TransientError]:
+        coming = [TransientError("away"), TransientError("still away")]
+
+        def put_later(store: ObjectStore, key: str, content: bytes) -> Stored:
+            if key.startswith(prefix) and coming:
+                raise coming.pop()
+            return put(store, key, content)
+
+        monkeypatch.setattr(ObjectStore, "put", put_later)
+        return coming
+
+    return store_away
 
 
 @pytest.fixture

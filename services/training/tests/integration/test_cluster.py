@@ -21,13 +21,13 @@ from millrace_artifacts.store import ObjectStore, digest_key
 from millrace_kernel.pipeline import LabelKind, Trigger
 from millrace_training.adapters.fitting.cluster import agreement, fits
 from millrace_training.adapters.fitting.cluster.connecting import ClusterError, connected
-from millrace_training.adapters.fitting.cluster.plan import ClusterPlan, Part, Scheduler
+from millrace_training.adapters.fitting.cluster_plan import ClusterPlan, Part, Scheduler
 from millrace_training.adapters.fitting.fit import fit_candidates
 from millrace_training.adapters.fitting.job import FitJob, Winner
 from millrace_training.adapters.fitting.options import Options
-from millrace_training.adapters.fitting.rows import read_rows, split_rows
-from millrace_training.adapters.gathering import GatherJob, gather, read_manifest
-from millrace_training.adapters.staging import SqlStaging, Tally
+from millrace_training.adapters.fitting.reading.rows import read_rows, split_rows
+from millrace_training.adapters.lake.gathering import GatherJob, gather, read_manifest
+from millrace_training.adapters.sql.staging import SqlStaging, Tally
 from millrace_training.domain.events import Run
 
 pytestmark = pytest.mark.timeout(300)

@@ -15,7 +15,7 @@ from distributed import LocalCluster
 from millrace_artifacts.store import ObjectStore, digest_key
 from millrace_kernel.pipeline import LabelKind
 from millrace_training.adapters.fitting.cluster.connecting import ClusterError
-from millrace_training.adapters.fitting.cluster.plan import ClusterPlan, Part, Scheduler
+from millrace_training.adapters.fitting.cluster_plan import ClusterPlan, Part, Scheduler
 from millrace_training.adapters.fitting.fit import fit_candidates
 from millrace_training.adapters.fitting.job import FitJob, Winner
 

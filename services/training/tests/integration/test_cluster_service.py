@@ -4,12 +4,15 @@ import json
 import logging
 from dataclasses import replace
 
+import msgspec
 import pytest
 from distributed import LocalCluster
 
+from millrace_artifacts.store import ObjectStore
 from millrace_kernel.ids import PipelineName, RunId
 from millrace_testkit.eventually import eventually, running
-from millrace_training.adapters.reproducing import Reproduction
+from millrace_training.adapters.cards.job import Card
+from millrace_training.adapters.running.reproducing import Reproduction
 from millrace_training.bootstrap import reproduction, training
 
 pytestmark = pytest.mark.timeout(300)
@@ -76,12 +79,18 @@ async def test_a_run_on_a_cluster_ends_in_a_candidate_that_is_made_again_to_the_
         await neighbours.apply(on_cluster)
         await neighbours.rows(0, 120)
         completed = await ended(neighbours)
+        [(made, _)] = await neighbours.hears("ModelCardMade")
 
     assert completed.algorithm == "xgboost"
     assert completed.dataset_uri.endswith(".json")
     assert completed.train_rows + completed.holdout_rows >= 60
     record = json.loads(completed.record_json)
     assert record["cluster"]["workers"] == ["0", "1"]
+    store = ObjectStore(service.settings.objects)
+    card = msgspec.json.decode(store.get(made.card_uri, made.card_sha256), type=Card)
+    assert "learnt on the cluster main by 2 workers" in card.markdown
+    assert completed.artifact_sha256 in card.markdown
+    assert {each.name for each in card.facts.features} == {"temp", "hum", "weather"}
     again = reproduction(service.settings, PipelineName("bikes"), RunId(completed.run_id))
     assert isinstance(again, Reproduction)
     assert again.equal, again.first_difference

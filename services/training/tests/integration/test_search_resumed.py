@@ -13,8 +13,8 @@ from millrace_bus.topology import ensure_topics
 from millrace_proto.v1 import training_pb2
 from millrace_testkit.eventually import eventually, running
 from millrace_testkit.memory import MemoryBroker
-from millrace_training.adapters import runner as runner_module
-from millrace_training.adapters.children import Children
+from millrace_training.adapters.processes.children import Children
+from millrace_training.adapters.running import runner as runner_module
 from millrace_training.bootstrap import training
 
 pytestmark = pytest.mark.timeout(900)

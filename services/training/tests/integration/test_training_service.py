@@ -14,7 +14,7 @@ from millrace_kernel.profile import profile_from_json
 from millrace_kernel.time import HOUR, Instant, parse_rfc3339
 from millrace_proto.v1 import commands_pb2, drift_pb2
 from millrace_testkit.eventually import eventually, running
-from millrace_training.adapters.runs import SqlRuns
+from millrace_training.adapters.sql.runs import SqlRuns
 
 BEGINNING = parse_rfc3339("2026-03-01T00:00:00Z")
 pytestmark = pytest.mark.timeout(180)

@@ -59,6 +59,7 @@ def backtest(
     ] = None,
 ) -> None:
     """Play recorded data through the six hearts, under one or more retraining policies, beside simple baselines."""
+    _refuse_no_place_for(html)
     declared = _pipeline(pipeline)
     duration = _duration(latency)
     from millrace_backtest.backtest import Settings, report
@@ -75,7 +76,7 @@ def backtest(
         )
     said = report(done)
     if html is not None:
-        html.write_text(page(said))
+        _write(html, page(said))
     if output is Format.JSON:
         print_json(said)
         return
@@ -119,6 +120,20 @@ def _pipeline(path: Path) -> Pipeline:
         return read_pipeline(_text(path), version=1)
     except PipelineFileError as error:
         raise ClientError(f"{path}: {error}") from error
+
+
+def _refuse_no_place_for(page: Path | None) -> None:
+    """Before hours of work, not after them."""
+    if page is not None and (page.is_dir() or not page.absolute().parent.is_dir()):
+        why = "it is a folder" if page.is_dir() else f"there is no folder {page.parent}"
+        raise UsageError(f"--html: {page} can't be written: {why}")
+
+
+def _write(page: Path, text: str) -> None:
+    try:
+        page.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--html: {page} can't be written: {error}") from None
 
 
 def _text(path: Path) -> str:

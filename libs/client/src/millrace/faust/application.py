@@ -10,7 +10,6 @@ from typing_extensions import override
 
 from millrace_bus.faust_connection import faust_connection
 from millrace_service.settings import PlatformSettings
-from millrace_telemetry.exporting import tracing
 from millrace_telemetry.tracing import Tracing
 
 
@@ -34,12 +33,7 @@ class Application(faust.App):
 
     def __init__(self, name: str, platform: PlatformSettings, **options: Any) -> None:  # noqa: ANN401  Faust's settings
         self.platform = platform
-        self.tracing: Tracing = tracing(
-            name,
-            platform.otel_traces_exporter,
-            zipkin_endpoint=platform.otel_exporter_zipkin_endpoint,
-            sampling_ratio=platform.otel_traces_sampler_arg,
-        )
+        self.tracing: Tracing = platform.tracing(name)
         (platform.millrace_home / "agents" / name).mkdir(parents=True, exist_ok=True)
         super().__init__(name, **(_defaults(name, platform) | options))
 

@@ -1,7 +1,7 @@
 """How good answers were: running sums of a model version, and tumbling windows of the champion's labelled answers.
 
 The metrics have the names and the meaning they have in a pipeline file's gates. Multiclass `log_loss` is not measured:
-a prediction says nothing about the order of its probabilities. Of answers in words only `exact_match` is.
+a prediction says nothing about the order of its probabilities.
 """
 
 import math
@@ -12,6 +12,7 @@ from itertools import groupby
 from millrace_kernel.pipeline import LabelKind
 from millrace_kernel.texts import says_the_same
 from millrace_kernel.time import EARLIEST, LATEST, Instant
+from millrace_kernel.wording import NO_WORDING, Wording, worded
 
 HIGHER_IS_BETTER = frozenset(
     {"r2", "accuracy", "roc_auc", "average_precision", "macro_f1", "exact_match", "rouge_l", "bleu"}
@@ -48,12 +49,16 @@ class Tally:
     classes: Mapping[str, tuple[int, int, int]] = field(
         default_factory=dict
     )  # hits, answers, truths of each class
+    wording: Wording | None = None  # of answers in words; None also of those counted before it was
 
 
 def error_of(kind: LabelKind, pair: Pair) -> float:
-    """How wrong one answer was: the distance of numbers (for binary of the probability from 0 or 1), else 0 or 1."""
-    if kind.is_text:
-        return float(not _is_right(kind, pair))
+    """How wrong one answer was: the distance of numbers (for binary of the probability from 0 or 1), 0 or 1 for classes, and
+    for words 1 less ROUGE-L, as training compares candidates."""
+    if kind is LabelKind.MULTICLASS:
+        return float(pair.answer != pair.truth)
+    if kind is LabelKind.TEXT:
+        return 1.0 - worded(str(pair.answer), str(pair.truth)).rouge_l
     return abs(float(pair.truth) - float(pair.answer))
 
 
@@ -67,15 +72,7 @@ def counted(tally: Tally, kind: LabelKind, pair: Pair) -> Tally:
         case LabelKind.MULTICLASS:
             return _counted_class(tally, str(pair.answer), str(pair.truth))
         case LabelKind.TEXT:
-            hits = tally.hits + _is_right(kind, pair)
-            return replace(tally, events=tally.events + 1, hits=hits)
-
-
-def _is_right(kind: LabelKind, pair: Pair) -> bool:
-    """Of texts."""
-    if kind is LabelKind.TEXT:
-        return says_the_same(str(pair.answer), str(pair.truth))
-    return pair.answer == pair.truth
+            return _counted_words(tally, str(pair.answer), str(pair.truth))
 
 
 def _counted_number(tally: Tally, answer: float, truth: float) -> Tally:
@@ -112,6 +109,15 @@ def _counted_class(tally: Tally, answer: str, truth: str) -> Tally:
     return replace(tally, events=tally.events + 1, hits=tally.hits + hit, classes=classes)
 
 
+def _counted_words(tally: Tally, answer: str, truth: str) -> Tally:
+    return replace(
+        tally,
+        events=tally.events + 1,
+        hits=tally.hits + says_the_same(answer, truth),
+        wording=(tally.wording or NO_WORDING) + worded(answer, truth),
+    )
+
+
 def metrics_of(tally: Tally, kind: LabelKind) -> dict[str, float]:
     """Every metric that the sums give; one that is not defined (no events, equal truths) or not finite is left out."""
     if not tally.events:
@@ -138,6 +144,9 @@ def _metrics(tally: Tally, kind: LabelKind) -> Iterator[tuple[str, float]]:
             yield "macro_f1", math.fsum(f1s) / len(f1s)
         case LabelKind.TEXT:
             yield "exact_match", tally.hits / events
+            if tally.wording is not None:
+                yield "rouge_l", tally.wording.mean_rouge_l
+                yield "bleu", tally.wording.bleu
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class Loss:
     Regression counts the absolute error where the champion is judged by it, else the squared one; a difference beyond
     `CLIP` typical errors of the champion's holdout counts as that much, so that what is compared is a clipped mean.
     Two answers to one event cannot differ by more than they are apart in absolute error, so clipping is rare. Binary is
-    the Brier score, which is proper and bounded, multiclass the share of errors.
+    the Brier score, which is proper and bounded, multiclass the share of errors, words 1 less ROUGE-L.
     """
 
     name: str
@@ -87,8 +87,10 @@ class Loss:
 
 def loss_of(reference: Reference, kind: LabelKind) -> Loss:
     match kind:
-        case LabelKind.MULTICLASS | LabelKind.TEXT:
+        case LabelKind.MULTICLASS:
             return Loss("error", 1.0)
+        case LabelKind.TEXT:
+            return Loss("1 - rouge_l", 1.0)
         case LabelKind.BINARY:
             return Loss("brier", 1.0)
         case LabelKind.REGRESSION:

@@ -79,7 +79,7 @@ runs = Table(
         "origin", Text, nullable=False
     ),  # what the request descended from: millrace_contracts.message.Cause
     Column("reason", Text, nullable=True),
-    Column("algorithm", String(64), nullable=True),
+    Column("algorithm", Text, nullable=True),
     Column("metrics_json", Text, nullable=True),
     Column("artifact_uri", Text, nullable=True),
     Column("artifact_sha256", _ID, nullable=True),
@@ -93,7 +93,7 @@ runs = Table(
     Column("promoted", Boolean, nullable=False, server_default=false()),
     Column("card_uri", Text, nullable=True),
     Column("card_sha256", _ID, nullable=True),
-    Column("card_due", LargeBinary, nullable=True),  # adapters.carding: until the card is made
+    Column("card_due", LargeBinary, nullable=True),  # running.records.Due: until the card is made
     Column("record_json", Text, nullable=True),  # what it takes to make the same artifact again
     Index("runs_by_state", "state", "open_number"),
     Index(
@@ -128,7 +128,7 @@ trials = Table(
     Column("pipeline", _NAME, primary_key=True),
     Column("run_number", Integer, primary_key=True),
     Column("number", Integer, primary_key=True),
-    Column("algorithm", String(64), nullable=False),
+    Column("algorithm", Text, nullable=False),
     Column("parameters_json", Text, nullable=False),
     Column("metrics_json", Text, nullable=False),
     Column("cpu_seconds", Float(53), nullable=False),

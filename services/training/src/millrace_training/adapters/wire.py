@@ -168,6 +168,7 @@ def _champion(proto: models_pb2.ModelPromoted | models_pb2.ModelRolledBack) -> e
         run_id=proto.run_id,
         artifact_signature=proto.artifact_signature,
         signing_key_id=proto.signing_key_id,
+        algorithm=proto.algorithm,
     )
 
 

@@ -1,10 +1,12 @@
 """What runs cost: what was used, what that is in money, and what was gained for it."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-HIGHER_IS_BETTER = frozenset({"r2", "accuracy", "roc_auc", "average_precision", "macro_f1"})
-_LOSSES = ("mae", "log_loss", "rmse")
+from millrace_kernel.pipeline import LOWER_IS_BETTER
+
+_PLAIN = ("mae", "log_loss", "rmse", "rouge_l")  # what a run measures whatever the file names
 _SECONDS_AN_HOUR = 3600
 _BYTES_A_GIGABYTE = 1e9
 _JOULES_A_KILOWATT_HOUR = 3.6e6
@@ -36,7 +38,7 @@ class Cost:
         )
 
 
-NOTHING = Cost()
+NOTHING = Cost(joules=0.0)  # of what no process was started for: as much is known as of any other
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ def _kilowatt_hours(joules: float | None) -> float | None:
 
 
 def main_metric(named: str | None, metrics: Mapping[str, float]) -> str:
-    """What points are counted in: the metric that the file names first, else the loss that was measured."""
-    return next((name for name in (named, *_LOSSES) if name and name in metrics), "")
+    """What points are counted in: the metric that the file names first, else the label kind's own."""
+    return next((name for name in (named, *_PLAIN) if name and name in metrics), "")
 
 
 def points_gained(
@@ -84,9 +86,9 @@ def points_gained(
     if metric not in candidate or metric not in champion:
         return None
     new, old = candidate[metric], champion[metric]
-    if metric in HIGHER_IS_BETTER:
-        return 100.0 * (new - old)
-    return 100.0 * (old - new) / abs(old) if old else None
+    if metric in LOWER_IS_BETTER:
+        return 100.0 * (old - new) / abs(old) if old else None
+    return 100.0 * (new - old)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,5 +145,8 @@ def _total(costs: list[Cost]) -> Cost:
 
 
 def _per(amount: float | None, of: float) -> float | None:
-    """Nothing was bought, or it was worse than nothing: then no price can be named."""
-    return None if amount is None or of <= 0 else amount / of
+    """Nothing was bought, or it was worse than nothing, or next to it: then no price can be named."""
+    if amount is None or of <= 0:
+        return None
+    price = amount / of
+    return price if math.isfinite(price) else None

@@ -122,6 +122,7 @@ class Champion:
     run_id: str = ""
     artifact_signature: bytes = b""  # empty: promoted before models were signed
     signing_key_id: str = ""
+    algorithm: str = ""  # the kind of model; empty: heard of before that was remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,7 @@ class Skip(StrEnum):
     BUDGET_SPENT = "budget_spent"
     TOO_FEW_LABELS = "too_few_labels"
     UNPROMISING = "unpromising"  # by what the last runs gained
+    NOT_UPDATABLE = "not_updatable"  # no update goes on with a champion like this one
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ from millrace_training.domain.prospects import (
     with_measured,
     with_refused,
 )
-from millrace_training.domain.updates import FEWEST_ROWS, is_in_vain, unpromising
+from millrace_training.domain.updates import FEWEST_ROWS, is_in_vain, not_updatable, unpromising
 
 SECONDS_A_MINUTE = 60
 PASSING = frozenset(
@@ -127,6 +127,7 @@ def decide(policy: Policy, history: History, cause: Cause, labelled: int) -> Dec
     refusal = (
         why_not(policy, history, cause)
         or _too_few(policy, cause, labelled)
+        or not_updatable(policy, cause, history.champion)
         or unpromising(cause, history.in_vain, history.left_out)
         or hopeless(cause, history.stretch)
     )

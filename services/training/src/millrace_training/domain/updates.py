@@ -2,8 +2,9 @@
 that says of the next.
 """
 
-from millrace_kernel.pipeline import Trigger
-from millrace_training.domain.events import Cause, RunFinished, Skip
+from millrace_kernel.pipeline import UPDATED, Trigger
+from millrace_training.domain.events import Cause, Champion, RunFinished, Skip
+from millrace_training.domain.policies import Policy
 
 FEWEST_ROWS = 20  # of fewer, no holdout says anything, whoever asks
 FEWEST_NEW_ROWS = 400  # between two updates: where rows are few, a full run costs only some updates
@@ -34,6 +35,29 @@ def in_vain_in_words(outcome: RunFinished) -> str:
     return (
         f"the update is probably worse than version {candidate.champion_version}: its loss is lower with probability "
         f"{candidate.better_probability:.3g} on {candidate.holdout_rows:,} rows"
+    )
+
+
+def not_updatable(
+    policy: Policy, cause: Cause, champion: Champion | None
+) -> tuple[Skip, str] | None:
+    """Why no update goes on with the champion, as far as is known before a run opens it; None where nothing speaks against it.
+
+    The file says what its candidates may be; which of them became the champion, and by which file, is known only now.
+    """
+    if cause.trigger is not Trigger.UPDATE or champion is None:
+        return None
+    if champion.algorithm and champion.algorithm not in UPDATED:
+        return Skip.NOT_UPDATABLE, (
+            f"version {champion.version}, which answers, is of kind {champion.algorithm}, and updates go on with "
+            f"{', '.join(UPDATED)} only: until one of these answers, full runs are all there is"
+        )
+    lost = policy.lost_by_updates.get(champion.pipeline_version)
+    if lost is None:
+        return None
+    return Skip.NOT_UPDATABLE, (
+        f"version {champion.version}, which answers, {lost}, and an update would lose that; the next full run is by the "
+        "file in force"
     )
 
 

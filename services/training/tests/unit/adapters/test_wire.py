@@ -167,8 +167,9 @@ def test_champions_and_commands_are_read():
         "run_id": "run-7",
         "artifact_signature": b"signature",
         "signing_key_id": "key",
+        "algorithm": "linear",
     }
-    crowned = events.Champion(5, 6, 3, "u", "s", "run-7", b"signature", "key")
+    crowned = events.Champion(5, 6, 3, "u", "s", "run-7", b"signature", "key", "linear")
 
     assert decoded(models_pb2.ModelPromoted(**champion)) == events.ModelPromoted("bikes", crowned)
     assert decoded(models_pb2.ModelRolledBack(**champion)) == events.ModelRolledBack(

@@ -163,3 +163,19 @@ def test_never_are_more_left_out_than_the_most(probabilities):
         count, history = left_out(history)
         assert count <= MOST_LEFT_OUT
         history = run_of(history, Trigger.UPDATE, better)
+
+
+def test_runs_that_were_as_likely_better_as_worse_gained_nothing():
+    assert Stretch(measured=2, probability=1.0).gains_nothing
+    assert not Stretch(measured=2, probability=1.01).gains_nothing
+    assert not Stretch().gains_nothing
+
+
+def test_a_run_beside_a_champion_that_could_not_be_measured_says_nothing_of_gains():
+    """It has a version, and no metrics: the probability is 0 because nothing is known."""
+    decision, history = asked(begun(), Trigger.COMMAND)
+    candidate = Candidate(
+        "xgboost", "{}", "uri", "sha", b"", "", 80, 20, {"mae": 1.0}, {}, 1, 0.0, b"", 1.0, 2.0
+    )  # fmt: skip
+    dataset = Dataset("u", "s", 1, 9, 0, 0, NOON, NOON)
+    assert evolve(history, RunFinished(decision.run, dataset, candidate)).stretch == Stretch()

@@ -19,8 +19,8 @@ from millrace_artifacts.signature import Signature
 from millrace_kernel.pipeline import LabelKind
 from millrace_training.adapters.cards.job import CardJob, Curve, Facts, FeatureFacts, SliceFacts
 from millrace_training.adapters.fitting.job import for_models
-from millrace_training.adapters.fitting.measure import Losses, metrics_of, row_losses
-from millrace_training.adapters.fitting.rows import Rows, read_rows, split_rows
+from millrace_training.adapters.fitting.measuring.measure import Losses, metrics_of, row_losses
+from millrace_training.adapters.fitting.reading.rows import Rows, read_rows, split_rows
 
 _CELLS = 100_000  # that are scored at most for the importance of all columns together
 _SHUFFLINGS = 3

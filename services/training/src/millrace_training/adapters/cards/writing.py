@@ -34,7 +34,8 @@ svg{display:block;width:100%;min-width:34rem;max-width:45rem;height:auto;backgro
 text{font:12px system-ui,sans-serif;fill:#566573}
 """.strip()
 _NUMBER = re.compile(r"[-+]?[\d,.]+(e[-+]?\d+)?%?|-|nan|[-+]?inf")
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!~])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!~&])")
+_LEADING = re.compile(r"^(\d*)([-+.)=])")  # what would begin a list, or be a line under a heading
 
 
 def markdown(blocks: Iterable[Block]) -> str:
@@ -56,7 +57,7 @@ def _markdown(block: Block) -> str:
         case Heading(text, level):
             return f"{'#' * level} {_plain(text)}"
         case Text(text):
-            return _plain(text)
+            return _LEADING.sub(r"\1\\\2", _plain(text))
         case Table(rows):
             first, *others = [_line(row) for row in rows]
             return "\n".join([first, "|" + " --- |" * len(rows[0]), *others])

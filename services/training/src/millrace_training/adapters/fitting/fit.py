@@ -17,7 +17,7 @@ def fit_candidates(job: FitJob, tell: Callable[[TrialResult], None] = _nobody) -
     the same bytes always. `tell` hears of every trial of a search as it ends. It writes nothing anywhere, so its process may
     be killed at any time. Raises FitError for a dataset or a job from which nothing can be learnt. Imports the model libraries only when called: seconds, unless `preload` was imported before the fork.
     """
-    from millrace_training.adapters.fitting.sentences import sentences_read
+    from millrace_training.adapters.fitting.reading.sentences import sentences_read
 
     with sentences_read(for_models(job)) as understood:
         return _fitted(understood, tell)

@@ -8,7 +8,7 @@ from millrace_artifacts.artifact import Speed
 from millrace_kernel.errors import PermanentError
 from millrace_kernel.evidence import NO_EVIDENCE, Evidence
 from millrace_kernel.pipeline import Gate, LabelKind
-from millrace_training.adapters.fitting.cluster.plan import ClusterPlan, ClusterUse
+from millrace_training.adapters.fitting.cluster_plan import ClusterPlan, ClusterUse
 from millrace_training.adapters.fitting.environment import Environment
 from millrace_training.adapters.fitting.options import DEFAULT_OPTIONS, Options
 

@@ -4,18 +4,20 @@ Unlike trees, updates stand on each other: that is what an online learner is. Wh
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from millrace_artifacts.artifact import Artifact, Model, Native
 from millrace_artifacts.signature import Signature
-from millrace_training.adapters.fitting.encoding import blinded, encoded, targets
-from millrace_training.adapters.fitting.export import packed
+from millrace_kernel.pipeline import LabelKind
+from millrace_training.adapters.fitting.algorithms.online_models import State, read_state, taught
+from millrace_training.adapters.fitting.algorithms.task import Task
 from millrace_training.adapters.fitting.job import FitJob
-from millrace_training.adapters.fitting.online_models import State, read_state, taught
-from millrace_training.adapters.fitting.recipes import also_without, without_of
-from millrace_training.adapters.fitting.rows import Rows
-from millrace_training.adapters.fitting.task import Task
+from millrace_training.adapters.fitting.reading.encoding import blinded, encoded, targets
+from millrace_training.adapters.fitting.reading.rows import Rows
+from millrace_training.adapters.fitting.searching.recipes import also_without, without_of
+from millrace_training.adapters.fitting.shipping.export import packed
+from millrace_training.adapters.fitting.shipping.finishing import balanced
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +47,8 @@ class OnlineBase:
             seed=job.seed,
             threads=job.threads,
         )
+        if job.options.balance and job.label_kind is not LabelKind.REGRESSION:
+            task = replace(task, weights=balanced(task))
         fitted = taught(self.state, task, self.parameters)
         return packed(fitted, self.signature, encoded(self.signature, rows))
 

@@ -16,32 +16,38 @@ from millrace_artifacts.artifact import (
 )
 from millrace_artifacts.errors import UnreadableArtifactError
 from millrace_artifacts.scorer import Scores, scorer_of
-from millrace_training.adapters.fitting.champion import Champion, measure_champion
-from millrace_training.adapters.fitting.checks import Subject, checked
-from millrace_training.adapters.fitting.cluster.plan import ClusterUse
-from millrace_training.adapters.fitting.commands import digests_of
-from millrace_training.adapters.fitting.encoding import classes_of, encoded
+from millrace_training.adapters.fitting.cluster_plan import ClusterUse
 from millrace_training.adapters.fitting.environment import environment
-from millrace_training.adapters.fitting.export import (
+from millrace_training.adapters.fitting.job import (
+    FitJob,
+    FitResult,
+    NoCandidateError,
+    OneClassError,
+    TooFewRowsError,
+)
+from millrace_training.adapters.fitting.measuring.champion import Champion, measure_champion
+from millrace_training.adapters.fitting.measuring.checks import Subject, checked
+from millrace_training.adapters.fitting.measuring.measure import (
+    PRIMARY_METRICS,
+    better_probability,
+    metrics_of,
+    row_losses,
+)
+from millrace_training.adapters.fitting.measuring.naive import Baseline, best_baseline
+from millrace_training.adapters.fitting.own.commands import digests_of
+from millrace_training.adapters.fitting.reading.encoding import classes_of, encoded
+from millrace_training.adapters.fitting.reading.rows import Rows, Split, read_rows, split_rows
+from millrace_training.adapters.fitting.searching.recipes import FittedRecipe, Recipe, winner_of
+from millrace_training.adapters.fitting.searching.search import Choice, Tell, choose, nobody
+from millrace_training.adapters.fitting.searching.since import with_the_better_past
+from millrace_training.adapters.fitting.shipping.export import (
     examples_of,
     libraries,
     packed,
     reference_profile,
     speed_of,
 )
-from millrace_training.adapters.fitting.job import FitJob, FitResult, NoCandidateError
-from millrace_training.adapters.fitting.measure import (
-    PRIMARY_METRICS,
-    better_probability,
-    metrics_of,
-    row_losses,
-)
-from millrace_training.adapters.fitting.naive import Baseline, best_baseline
-from millrace_training.adapters.fitting.recipes import FittedRecipe, Recipe, winner_of
-from millrace_training.adapters.fitting.rows import Rows, Split, read_rows, split_rows
-from millrace_training.adapters.fitting.search import Choice, Tell, choose, nobody
-from millrace_training.adapters.fitting.since import with_the_better_past
-from millrace_training.adapters.metering import own_usage
+from millrace_training.adapters.processes.metering import own_usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +199,18 @@ def _made(job: FitJob, split: Split, choice: Choice, fits: Fits) -> Made:
     notes: tuple[str, ...] = ()
     rows = split.both if job.refit else split.train
     for recipe in choice.ranked:
-        measured = fits.measured(recipe)
-        shipped = fits.shipped(recipe) if job.refit else measured
         try:
+            measured = fits.measured(recipe)
+            shipped = fits.shipped(recipe) if job.refit else measured
             first = _packed(measured, split.holdout)
             last = _packed(shipped, split.holdout) if job.refit else first
         except UnreadableArtifactError as error:
             notes += (f"{recipe.algorithm.name} left out: {error}",)
+        except (OneClassError, TooFewRowsError) as error:
+            # the newest part alone may tell less than all of the rows do, which another recipe learns
+            if recipe == choice.ranked[-1]:
+                raise
+            notes += (f"{recipe.algorithm.name} left out, as it was chosen: {error}",)
         else:
             last, speed = _with_engine(job, shipped, last, split.holdout)
             return Made(recipe, first, last, recipe.learnt(rows), speed, notes + recipe.notes)

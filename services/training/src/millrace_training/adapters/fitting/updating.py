@@ -29,11 +29,9 @@ from millrace_artifacts.artifact import (
 from millrace_artifacts.errors import ArtifactError
 from millrace_artifacts.scorer import scorer_of
 from millrace_artifacts.signature import Signature
-from millrace_training.adapters.fitting.champion import measure_champion
-from millrace_training.adapters.fitting.checks import Subject, checked
-from millrace_training.adapters.fitting.encoding import blinded, encoded, targets
+from millrace_training.adapters.fitting.algorithms.task import Task
+from millrace_training.adapters.fitting.algorithms.xgboost_models import settings_of
 from millrace_training.adapters.fitting.environment import environment
-from millrace_training.adapters.fitting.export import examples_of, libraries, reference_profile
 from millrace_training.adapters.fitting.job import (
     FEWEST_ROWS,
     FitJob,
@@ -41,17 +39,25 @@ from millrace_training.adapters.fitting.job import (
     NoCandidateError,
     TooFewRowsError,
 )
-from millrace_training.adapters.fitting.measure import (
+from millrace_training.adapters.fitting.measuring.champion import measure_champion
+from millrace_training.adapters.fitting.measuring.checks import Subject, checked
+from millrace_training.adapters.fitting.measuring.measure import (
     PRIMARY_METRICS,
     better_probability,
     metrics_of,
     row_losses,
 )
-from millrace_training.adapters.fitting.naive import best_baseline
+from millrace_training.adapters.fitting.measuring.naive import best_baseline
 from millrace_training.adapters.fitting.online_updating import OnlineBase, online_base
-from millrace_training.adapters.fitting.recipes import WITHOUT, also_without, without_of
-from millrace_training.adapters.fitting.rows import Rows, Split, read_rows
-from millrace_training.adapters.fitting.xgboost_models import settings_of
+from millrace_training.adapters.fitting.reading.encoding import blinded, encoded, targets
+from millrace_training.adapters.fitting.reading.rows import Rows, Split, read_rows
+from millrace_training.adapters.fitting.searching.recipes import WITHOUT, also_without, without_of
+from millrace_training.adapters.fitting.shipping.export import (
+    examples_of,
+    libraries,
+    reference_profile,
+)
+from millrace_training.adapters.fitting.shipping.finishing import balanced
 
 TREES = 20  # rounds; with the usual rate they take nine tenths of what is left
 ALGORITHM = "xgboost"
@@ -226,8 +232,12 @@ def _grown(base: Base, rows: Rows, job: FitJob) -> xgboost.Booster:
     settings, bins = settings_of(parameters, job.label_kind, classes, job.seed, job.threads)
     aims: NDArray[np.float64] = targets(rows.labels, base.signature.classes, job.label_kind)
     seen = blinded(rows, job, without_of(base.parameters))
+    encoded_rows = encoded(base.signature, seen)
+    weights = None
+    if job.options.balance and classes:
+        weights = balanced(Task(encoded_rows, aims, job.label_kind, classes, job.seed, job.threads))
     matrix = xgboost.QuantileDMatrix(
-        encoded(base.signature, seen), aims, nthread=job.threads, max_bin=bins
+        encoded_rows, aims, weight=weights, nthread=job.threads, max_bin=bins
     )
     # as `xgboost.train` does it, without the copy of all trees that it makes at its end
     booster = xgboost.Booster(settings, [matrix], model_file=base.booster)

@@ -5,7 +5,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from millrace_training.adapters.fitting.environment import environment
-from millrace_training.adapters.metering import Usage, own_usage
+from millrace_training.adapters.processes.metering import Usage, own_usage
 
 _PACKAGES = ("cloudpickle", "dask", "distributed", "msgpack", "numpy", "pyarrow", "tornado")
 _XGBOOST = ("xgboost-cpu", "xgboost")  # the same library by two names

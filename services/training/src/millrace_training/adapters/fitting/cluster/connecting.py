@@ -7,18 +7,18 @@ that the settings name; with tls:// both sides show certificates.
 import contextlib
 import logging
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from distributed import Client, Security
-from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from millrace_kernel.errors import PermanentError
 from millrace_training.adapters.fitting.cluster.agreement import usage, what_runs
-from millrace_training.adapters.fitting.cluster.plan import Scheduler
-from millrace_training.adapters.metering import Usage, count_elsewhere
+from millrace_training.adapters.fitting.cluster_plan import Scheduler
+from millrace_training.adapters.processes.metering import Usage, count_elsewhere
 
 _MEBIBYTE = 1 << 20
 FEWER = "learn from fewer rows (model.train_on.last)"
@@ -94,10 +94,18 @@ class Cluster:
                     "its workers from the image that training runs from"
                 )
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the scheduler's connection is lost: whatever waits for it now would wait in vain."""
+        comm = self.client.scheduler_comm
+        return self.client.status != "running" or comm is None or comm.closed()
+
     def meter(self) -> None:
         """Look at what the workers have used. What the first look found is not ours; a worker that came later is all ours."""
+        if self.is_gone:
+            return
         first = not self._last
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError):
             for address, (process, used) in self.client.run(usage, on_error="ignore").items():
                 self._began.setdefault((address, process), used.cpu_seconds if first else 0.0)
                 self._last[address, process] = used
@@ -137,7 +145,11 @@ def connected(scheduler: Scheduler, seconds: float) -> Iterator[Cluster]:
             f"workers of the cluster {scheduler.name} died again and again over the same task ({error}); if they ran out "
             f"of memory, give them more, start more of them or {FEWER}"
         ) from error
-    except (FutureCancelledError, CommClosedError) as error:
+    except PermanentError:
+        raise
+    except Exception as error:
+        if not (cluster.is_gone or isinstance(error, CancelledError | CommClosedError)):
+            raise
         raise ClusterError(
             f"the cluster {scheduler.name} ({scheduler.address}) went away in mid-run ({error}); start its scheduler again, "
             "then train again"
@@ -145,7 +157,8 @@ def connected(scheduler: Scheduler, seconds: float) -> Iterator[Cluster]:
     finally:
         cluster.meter()
         count_elsewhere(cluster.spent())
-        client.close()
+        with contextlib.suppress(OSError):  # of a scheduler that does not answer any more
+            client.close()
 
 
 def _security(scheduler: Scheduler) -> Security | None:

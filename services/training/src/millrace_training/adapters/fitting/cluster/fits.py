@@ -17,6 +17,11 @@ from millrace_artifacts.signature import Signature
 from millrace_kernel.errors import PermanentError
 from millrace_kernel.pipeline import LabelKind
 from millrace_training.adapters.fitting import procedure
+from millrace_training.adapters.fitting.algorithms.xgboost_models import (
+    FittedXgboost,
+    rounds_of,
+    settings_of,
+)
 from millrace_training.adapters.fitting.cluster.connecting import (
     Cluster,
     ClusterError,
@@ -25,17 +30,16 @@ from millrace_training.adapters.fitting.cluster.connecting import (
 )
 from millrace_training.adapters.fitting.cluster.growing import Growing, LostError, grown
 from millrace_training.adapters.fitting.cluster.parts import Fading, Statistics
-from millrace_training.adapters.fitting.cluster.plan import ClusterPlan, ClusterUse, stretches
-from millrace_training.adapters.fitting.encoding import (
+from millrace_training.adapters.fitting.cluster_plan import ClusterPlan, ClusterUse, stretches
+from millrace_training.adapters.fitting.job import FEWEST_ROWS, FitJob, FitResult, TrialResult
+from millrace_training.adapters.fitting.reading.encoding import (
     MOST_CATEGORIES,
     classes_among,
     smoothing_of,
     vocabulary,
 )
-from millrace_training.adapters.fitting.job import FEWEST_ROWS, FitJob, FitResult, TrialResult
-from millrace_training.adapters.fitting.recipes import FittedRecipe, Recipe
-from millrace_training.adapters.fitting.rows import Split
-from millrace_training.adapters.fitting.xgboost_models import FittedXgboost, rounds_of, settings_of
+from millrace_training.adapters.fitting.reading.rows import Split
+from millrace_training.adapters.fitting.searching.recipes import FittedRecipe, Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +128,9 @@ class OnCluster:
                 return self._once(growing, recipe, workers)
             except (PermanentError, KilledWorker):
                 raise
-            except Exception as error:  # noqa: BLE001  whatever a library says when its peer is gone
+            except Exception as error:
+                if self.cluster.is_gone:  # and with it all that workers have read
+                    raise
                 self.cluster.meter()
                 self._lost_one(workers, error)
 

@@ -25,7 +25,7 @@ from millrace_training.adapters.fitting.cluster.parts import (
     statistics_of,
     trimmed,
 )
-from millrace_training.adapters.fitting.cluster.plan import Stretch, dealt
+from millrace_training.adapters.fitting.cluster_plan import Stretch, dealt
 from millrace_training.adapters.fitting.job import FitJob
 
 _AT_ONCE = 16  # statistics that are added up in one task

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from millrace_artifacts.signature import Matrix, Signature
 from millrace_artifacts.store import ObjectStore
 from millrace_kernel.pipeline import LabelKind
-from millrace_training.adapters.fitting.cluster.plan import Stretch
-from millrace_training.adapters.fitting.encoding import blinded, encoded, targets
+from millrace_training.adapters.fitting.cluster_plan import Stretch
 from millrace_training.adapters.fitting.job import FitJob
-from millrace_training.adapters.fitting.rows import Rows, rows_of
+from millrace_training.adapters.fitting.reading.encoding import blinded, encoded, targets
+from millrace_training.adapters.fitting.reading.rows import Rows, rows_of
 
 Floats = NDArray[np.float64]
 
