@@ -36,7 +36,7 @@ def facts_of(job: CardJob) -> Facts:
     artifact = read_artifact(job.result.artifact)
     scorer = load_measured(artifact)
     signature = scorer.signature
-    fit = for_models(job.fit)
+    fit = replace(for_models(job.fit), holdout_last=job.result.holdout_rows)
     rows = split_rows(read_rows(fit), fit).holdout.columns(
         [fit.numbers.index(name) for name in signature.numbers],
         [fit.categories.index(name) for name in signature.categories],

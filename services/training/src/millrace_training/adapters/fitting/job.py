@@ -42,6 +42,7 @@ class Winner:
 
     `learnt_share`: only that newest part of the rows is learnt. `half_life_share`: a row counts half after that part of the
     rows; None: all count the same. `without`: columns that it does not look at. `prefers_native`: see `Model`.
+    `holdout_rows`: so many of the newest rows were held out, the champion had learnt those before; 0: as many as the job says.
     """
 
     algorithm: str
@@ -50,6 +51,7 @@ class Winner:
     half_life_share: float | None = None
     without: tuple[str, ...] = ()
     prefers_native: bool = False
+    holdout_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,11 @@ from millrace_training.adapters.fitting.job import (
     OneClassError,
     TooFewRowsError,
 )
-from millrace_training.adapters.fitting.measuring.champion import Champion, measure_champion
+from millrace_training.adapters.fitting.measuring.champion import (
+    Champion,
+    held_out_fairly,
+    measure_champion,
+)
 from millrace_training.adapters.fitting.measuring.checks import Subject, checked
 from millrace_training.adapters.fitting.measuring.measure import (
     PRIMARY_METRICS,
@@ -139,7 +143,9 @@ def run(
     that, so they are honest, and rather too bad than too good. `tell` hears of every trial. Raises FitError.
     """
     began, started = time.perf_counter(), own_usage().cpu_seconds
-    split = split_rows(read_rows(job), job)
+    rows = read_rows(job)
+    fair, of_fairness = held_out_fairly(job, rows)
+    split = split_rows(rows, replace(job, holdout_last=fair or job.holdout_last))
     fits = where(job, split)
     choice = with_the_better_past(job, split.train, choose(job, split.train, tell))
     made = _made(job, split, choice, fits)
@@ -179,12 +185,15 @@ def run(
         fit_seconds=time.perf_counter() - began,
         cpu_seconds=own_usage().cpu_seconds - started,
         notes=split.notes
+        + of_fairness
         + choice.notes
         + made.notes
         + verdict.baseline.notes
         + verdict.champion.notes
         + fits.notes,
-        winner=winner_of(made.recipe, prefers_native=made.shipped.prefers_native),
+        winner=replace(
+            winner_of(made.recipe, prefers_native=made.shipped.prefers_native), holdout_rows=fair
+        ),
         speed=made.speed,
         environment=replace(
             environment(), commands=digests_of((made.recipe.algorithm.name,), job.options.commands)

@@ -9,9 +9,11 @@ from millrace_artifacts.artifact import Learnt, read_artifact
 from millrace_artifacts.errors import ArtifactError
 from millrace_artifacts.scorer import scorer_of
 from millrace_artifacts.signature import Signature
-from millrace_training.adapters.fitting.job import FitJob
+from millrace_training.adapters.fitting.job import FEWEST_ROWS, FitJob
 from millrace_training.adapters.fitting.measuring.measure import Losses, metrics_of, row_losses
 from millrace_training.adapters.fitting.reading.rows import Rows
+
+_LEAST_SHARE = 10  # of the usual holdout a tenth at least, or a metric says too little to be a gate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +50,31 @@ def measure_champion(job: FitJob, holdout: Rows) -> Champion:
     metrics = metrics_of(job.label_kind, signature.classes, holdout.labels, scores)
     losses = row_losses(job.label_kind, signature.classes, holdout.labels, scores)
     return Champion(metrics, losses, _favoured(artifact.learnt, holdout))
+
+
+def held_out_fairly(job: FitJob, rows: Rows) -> tuple[int, tuple[str, ...]]:
+    """How many of the newest rows the champion has not learnt either, where that is less than the job holds out, and a note;
+    0 where the job's own number is fair, or where so few are left that they would say nothing.
+
+    An update stands on trees that have learnt all that came before it. A full run that comes soon after is measured on what
+    is newer than that, by a model that has learnt as much: on rows that only the champion knows it could not win.
+    """
+    if job.winner is not None:
+        return job.winner.holdout_rows, ()
+    # a cluster's sample holds the rows of the job's own holdout, and few of those before
+    if job.champion is None or job.cluster is not None:
+        return 0, ()
+    try:
+        learnt = read_artifact(job.champion).learnt
+    except ArtifactError:
+        return 0, ()
+    usual = min(job.holdout_last, len(rows) // 5)
+    fresh = int(np.count_nonzero(rows.event_times > learnt.measured_until_us))
+    if not max(FEWEST_ROWS, usual // _LEAST_SHARE) <= fresh < usual:
+        return 0, ()
+    return fresh, (
+        f"the {usual - fresh} oldest rows of the holdout were not held out: the champion had learnt them",
+    )
 
 
 def _difference(job: FitJob, signature: Signature, rows: Rows) -> str:

@@ -139,3 +139,55 @@ def test_why_there_is_none_is_said_in_words(a_job):
 
     assert found.notes == ("not compared with the champion: its object is gone",)
     assert (silent.metrics, silent.losses, silent.notes) == ({}, None, ())
+
+
+@pytest.fixture(scope="module")
+def soon_after_an_update(a_job):
+    """A full run on all rows, whose champion is an update of some rows before, of a full run of some rows before that."""
+    job = a_job(LabelKind.REGRESSION)
+
+    def first(count: int) -> FitJob:
+        path = job.dataset.with_name(f"first-{count}.parquet")
+        pq.write_table(pq.read_table(job.dataset).slice(0, count), path)
+        return replace(job, dataset=path)
+
+    full = fit_candidates(first(450)).artifact
+    updated = fit_candidates(replace(first(550), champion=full, update=True)).artifact
+    return replace(job, champion=updated)
+
+
+def test_a_full_run_soon_after_an_update_is_held_against_what_neither_has_learnt(
+    soon_after_an_update,
+):
+    job = soon_after_an_update
+    result = fit_candidates(job)
+
+    until = read_artifact(job.champion).learnt.measured_until_us
+    learnt = read_artifact(result.artifact).learnt
+    assert result.holdout_rows == learnt.holdout_rows == 70
+    assert learnt.measured_until_us == until  # both stand as far behind
+    assert 0.02 < result.better_probability < 0.98
+    assert any("the champion had learnt them" in note for note in result.notes)
+    assert not any("looks too good" in note for note in result.notes)
+
+
+def test_it_is_made_again_without_the_champion(soon_after_an_update):
+    made = fit_candidates(soon_after_an_update)
+    again = fit_candidates(replace(soon_after_an_update, champion=None, winner=made.winner))
+
+    assert again.artifact == made.artifact
+
+
+@pytest.mark.parametrize("kept", [0, 5])
+def test_where_the_champion_has_learnt_nearly_all_the_holdout_stays_and_a_note_says_so(
+    a_job, soon_after_an_update, kept
+):
+    until = read_artifact(soon_after_an_update.champion).learnt.measured_until_us
+    rows = until // 1_000_000 + 1 + kept
+    path = soon_after_an_update.dataset.with_name(f"just-{rows}.parquet")
+    pq.write_table(pq.read_table(soon_after_an_update.dataset).slice(0, rows), path)
+    result = fit_candidates(replace(soon_after_an_update, dataset=path))
+
+    assert result.holdout_rows == 100
+    assert result.winner.holdout_rows == 0
+    assert any("looks too good" in note for note in result.notes)
