@@ -42,6 +42,7 @@ class Winner:
 
     `learnt_share`: only that newest part of the rows is learnt. `half_life_share`: a row counts half after that part of the
     rows; None: all count the same. `without`: columns that it does not look at. `prefers_native`: see `Model`.
+    `since_us`: only rows from that event time on are learnt, whatever their share.
     `holdout_rows`: so many of the newest rows were held out, the champion had learnt those before; 0: as many as the job says.
     """
 
@@ -52,6 +53,7 @@ class Winner:
     without: tuple[str, ...] = ()
     prefers_native: bool = False
     holdout_rows: int = 0
+    since_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from millrace_artifacts.scorer import Scores, as_scores
 from millrace_artifacts.signature import Signature
+from millrace_kernel.time import Instant, rfc3339
 from millrace_training.adapters.fitting.algorithms.estimators import Algorithm
 from millrace_training.adapters.fitting.algorithms.task import Fitted, Parameters, Task
 from millrace_training.adapters.fitting.job import (
@@ -38,13 +39,18 @@ class Past:
 
     `share` is the newest part of the rows that a fit may learn from (0 to 1). `half_life` is the share of those rows after
     which a row counts half as much; None: all count the same. Both are of the number of rows: a quiet night is no past.
+    `since_us`: the event time of the oldest row that is learnt, instead of a share; with the holdout, more rows follow it.
     """
 
     share: float = 1.0
     half_life: float | None = None
+    since_us: int | None = None
 
     def taken(self, rows: Rows, most: int) -> Rows:
-        """The newest `share` of `most` rows, of which `rows` may hold only the older ones."""
+        """The newest `share` of `most` rows, of which `rows` may hold only the older ones; or those since then."""
+        if self.since_us is not None:
+            first = int(np.searchsorted(rows.event_times, self.since_us, side="left"))
+            return rows.part(max(0, min(first, len(rows) - FEWEST_ROWS)), len(rows))
         count = max(FEWEST_ROWS, round(most * self.share))
         return rows.part(max(0, len(rows) - count), len(rows))
 
@@ -87,6 +93,8 @@ class Recipe:
         chosen: dict[str, object] = dict(self.parameters)
         if self.past.share < 1.0:
             chosen["learnt_share"] = self.past.share
+        if self.past.since_us is not None:
+            chosen["learnt_since"] = rfc3339(Instant(self.past.since_us))
         if self.past.half_life is not None:
             chosen["half_life_share"] = self.past.half_life
         if self.without:
@@ -152,6 +160,7 @@ def winner_of(recipe: Recipe, *, prefers_native: bool) -> Winner:
         half_life_share=recipe.past.half_life,
         without=recipe.without,
         prefers_native=prefers_native,
+        since_us=recipe.past.since_us,
     )
 
 
@@ -162,7 +171,7 @@ def recipe_of(winner: Winner, options: Options = DEFAULT_OPTIONS) -> Recipe:
         raise NoCandidateError(
             f"there is no kind of model {winner.algorithm!r} here; it was made by another version"
         )
-    past = Past(winner.learnt_share, winner.half_life_share)
+    past = Past(winner.learnt_share, winner.half_life_share, winner.since_us)
     return Recipe(algorithm, json.loads(winner.parameters_json), past, winner.without)
 
 

@@ -41,7 +41,6 @@ def with_the_better_past(job: FitJob, train: Rows, choice: Choice) -> Choice:
     if trial is None or job.since_us is None or not choice.ranked:
         return choice
     best = choice.ranked[0]
-    share = _count_since(train, job.since_us) / len(train)
     try:
         with_past = _loss(job, best, trial.past, trial.measured, len(train))
         alone = _loss(job, replace(best, past=Past()), trial.since, trial.measured)
@@ -51,7 +50,7 @@ def with_the_better_past(job: FitJob, train: Rows, choice: Choice) -> Choice:
     if alone >= with_past:
         note = f"learns the past as well as {words}"
         return replace(choice, notes=(*choice.notes, note))
-    chosen = replace(best, past=Past(share))
+    chosen = replace(best, past=Past(since_us=job.since_us))
     note = f"learns only what came after {words}"
     return replace(choice, ranked=(chosen, *choice.ranked), notes=(*choice.notes, note))
 

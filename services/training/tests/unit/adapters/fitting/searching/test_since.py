@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from millrace_kernel.pipeline import LabelKind
-from millrace_training.adapters.fitting.job import FitJob
+from millrace_training.adapters.fitting.job import FEWEST_ROWS, FitJob
 from millrace_training.adapters.fitting.reading.rows import Rows
 from millrace_training.adapters.fitting.searching.recipes import ALL_OF_IT, winner_of
 from millrace_training.adapters.fitting.searching.search import choose
@@ -45,7 +45,6 @@ def test_after_a_change_only_what_came_since_is_learnt():
 
 
 def test_what_ships_learns_nothing_from_before_the_change_either():
-    """It learns the holdout as well: the same share of more rows."""
     recipe, _ = chosen(a_job(CHANGE), rows().part(0, ROWS - 100))
     assert int(recipe.learnt(rows()).event_times[0]) >= CHANGE
 
@@ -87,3 +86,15 @@ def test_what_is_made_again_learns_what_it_learnt_then():
     recipe, _ = chosen(a_job(CHANGE), rows())
     again = a_job(CHANGE, winner=winner_of(recipe, prefers_native=False))
     assert chosen(again, rows(slope_after=5.0))[0].past == recipe.past
+
+
+def test_what_ships_learns_all_that_came_since_the_holdout_too():
+    recipe, _ = chosen(a_job(CHANGE), rows().part(0, ROWS - 500))
+
+    assert len(recipe.learnt(rows())) == ROWS - CHANGE
+
+
+def test_a_change_that_no_row_follows_leaves_enough_to_learn_from():
+    late = replace(ALL_OF_IT, since_us=ROWS + 1)
+
+    assert len(late.taken(rows(), ROWS)) == FEWEST_ROWS
