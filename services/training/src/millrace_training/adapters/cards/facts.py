@@ -36,8 +36,8 @@ def facts_of(job: CardJob) -> Facts:
     artifact = read_artifact(job.result.artifact)
     scorer = load_measured(artifact)
     signature = scorer.signature
-    fit = replace(for_models(job.fit), holdout_last=job.result.holdout_rows)
-    rows = split_rows(read_rows(fit), fit).holdout.columns(
+    fit = for_models(job.fit)
+    rows = split_rows(read_rows(fit), fit, job.result.holdout_rows).holdout.columns(
         [fit.numbers.index(name) for name in signature.numbers],
         [fit.categories.index(name) for name in signature.categories],
     )

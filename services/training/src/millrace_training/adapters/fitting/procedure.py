@@ -145,7 +145,7 @@ def run(
     began, started = time.perf_counter(), own_usage().cpu_seconds
     rows = read_rows(job)
     fair, of_fairness = held_out_fairly(job, rows)
-    split = split_rows(rows, replace(job, holdout_last=fair or job.holdout_last))
+    split = split_rows(rows, job, fair)
     fits = where(job, split)
     choice = with_the_better_past(job, split.train, choose(job, split.train, tell))
     made = _made(job, split, choice, fits)

@@ -102,25 +102,26 @@ def rows_of(table: pa.Table, job: FitJob) -> tuple[Rows, NDArray[np.bool_]]:
     return replace(kept, apart=apart), usable
 
 
-def split_rows(rows: Rows, job: FitJob) -> Split:
+def split_rows(rows: Rows, job: FitJob, held_out: int = 0) -> Split:
     """The newest rows to measure on, the ones before them to learn from: never the other way round.
 
     The holdout is at most a fifth of the rows, so that a first model has something to learn from. What is measured has learnt
     only labels that were known when the holdout began (the job's `label_delay_us`), as what ships learns only those known by
-    then; where nearly none were, all that is older is learnt, and a note says so.
+    then; where nearly none were, all that is older is learnt, and a note says so. `held_out`: only so many of the newest are held
+    out, and those that the job would hold out before them are learnt.
     """
     holdout = min(job.holdout_last, len(rows) // 5)
-    border = len(rows) - holdout
-    start = max(0, border - job.train_on_last)
+    start = max(0, len(rows) - holdout - job.train_on_last)
+    border = len(rows) - (held_out or holdout)
     short = holdout < job.holdout_last
     notes = (
         (f"holdout of {holdout} rows instead of {job.holdout_last}: there are {len(rows)} in all",)
         if short
         else ()
     )
-    older, held_out = rows.part(start, border), rows.part(border, len(rows))
-    train, gap = known_before(older, held_out, job)
-    return Split(older, train, held_out, rows.part(start, len(rows)), notes + gap)
+    older, newest = rows.part(start, border), rows.part(border, len(rows))
+    train, gap = known_before(older, newest, job)
+    return Split(older, train, newest, rows.part(start, len(rows)), notes + gap)
 
 
 def known_before(older: Rows, newer: Rows, job: FitJob) -> tuple[Rows, tuple[str, ...]]:

@@ -159,21 +159,23 @@ def soon_after_an_update(a_job):
 def test_a_full_run_soon_after_an_update_is_held_against_what_neither_has_learnt(
     soon_after_an_update,
 ):
-    job = soon_after_an_update
+    job = replace(soon_after_an_update, train_on_last=200)
     result = fit_candidates(job)
 
     until = read_artifact(job.champion).learnt.measured_until_us
     learnt = read_artifact(result.artifact).learnt
     assert result.holdout_rows == learnt.holdout_rows == 70
     assert learnt.measured_until_us == until  # both stand as far behind
+    assert (result.train_rows, result.learnt_rows) == (230, 300)  # what is not held out is learnt
     assert 0.02 < result.better_probability < 0.98
     assert any("the champion had learnt them" in note for note in result.notes)
     assert not any("looks too good" in note for note in result.notes)
 
 
 def test_it_is_made_again_without_the_champion(soon_after_an_update):
-    made = fit_candidates(soon_after_an_update)
-    again = fit_candidates(replace(soon_after_an_update, champion=None, winner=made.winner))
+    job = replace(soon_after_an_update, train_on_last=200)
+    made = fit_candidates(job)
+    again = fit_candidates(replace(job, champion=None, winner=made.winner))
 
     assert again.artifact == made.artifact
 
