@@ -1,5 +1,6 @@
 """Registers the fixtures that all tests share, and the profile of long fuzzing; and has what may take longest begin first."""
 
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -9,11 +10,13 @@ pytest_plugins = ["millrace_testkit.servers", "millrace_testkit.fuzzing"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with the longest time-outs first: who gets a long one last has the other workers wait for it.
+    """Where several workers share them, files with the longest time-outs first: who gets a long one last has the others wait.
 
     The tests of a file stay together and in their order (`--no-loadscope-reorder` keeps pytest-xdist from putting the
     files with the fewest tests, which are long ones, at the end).
     """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
     longest: defaultdict[Path, float] = defaultdict(float)
     for item in items:
         for marker in item.iter_markers("timeout"):
