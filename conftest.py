@@ -1,6 +1,5 @@
 """Registers the fixtures that all tests share, and the profile of long fuzzing; and has what may take longest begin first."""
 
-import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -9,13 +8,13 @@ import pytest
 pytest_plugins = ["millrace_testkit.servers", "millrace_testkit.fuzzing"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where several workers share them, files with the longest time-outs first: who gets a long one last has the others wait.
 
     The tests of a file stay together and in their order (`--no-loadscope-reorder` keeps pytest-xdist from putting the
     files with the fewest tests, which are long ones, at the end).
     """
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    if not hasattr(config, "workerinput"):
         return
     longest: defaultdict[Path, float] = defaultdict(float)
     for item in items:
