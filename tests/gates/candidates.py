@@ -109,7 +109,7 @@ def trained(file: Pipeline, data: World, folder: Path, winner: Winner | None = N
         "label": pa.array(data.repaid),
     }
     pq.write_table(pa.table(table), path)
-    return fit_candidates(replace(fit_job(run(), file, path, threads=1), winner=winner))
+    return fit_candidates(replace(fit_job(run().trigger, file, path, threads=1), winner=winner))
 
 
 def run() -> events.Run:

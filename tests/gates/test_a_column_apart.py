@@ -93,7 +93,7 @@ def test_no_explanation_names_it(unfair):
 
 
 def test_the_card_tells_how_good_answers_are_by_it_and_rests_nothing_on_it(unfair, folder):
-    job = fit_job(run(), pipeline(), folder / "dataset.parquet", threads=1)
+    job = fit_job(run().trigger, pipeline(), folder / "dataset.parquet", threads=1)
     about = About("", "", "repaid", "run-1", 1, "first", "", "", "", "", 0)
     card = make_card(CardJob(job, unfair, about))
 

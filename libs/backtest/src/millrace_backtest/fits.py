@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from millrace_backtest.errors import BacktestError
 from millrace_backtest.recording import Recording
 from millrace_kernel.pipeline import Pipeline, Trigger
-from millrace_kernel.time import SECOND, Instant
+from millrace_kernel.time import Instant
 from millrace_training.adapters.fitting.environment import environment
 from millrace_training.adapters.fitting.fit import fit_candidates
 from millrace_training.adapters.fitting.job import FitError, FitJob, FitResult
-from millrace_training.adapters.fitting.options import options_of
+from millrace_training.adapters.running.records import fit_job
 from millrace_training.domain.datasets import LabelColumns, VectorColumns, labelled_rows
 from millrace_training.domain.updates import rows_for
 
@@ -109,10 +109,7 @@ class Trainer:
         content = self._dataset(rows.vectors, rows.labels)
         with _file(content) as path:
             job = replace(
-                _job(pipeline, path),
-                champion=request.champion,
-                train_on_last=last,
-                update=request.trigger is Trigger.UPDATE,
+                fit_job(request.trigger, pipeline, path, 1, request.champion),
                 since_us=request.since,
             )
             return self._store.result_of(_digest(job, content), job)
@@ -172,31 +169,6 @@ def _columns(recording: Recording) -> tuple[VectorColumns, LabelColumns]:
 def _lists(flat: pa.Array, width: int, rows: int) -> pa.ListArray:
     offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * width, pa.int32())
     return pa.ListArray.from_arrays(offsets, flat)
-
-
-def _job(pipeline: Pipeline, dataset: Path) -> FitJob:
-    """As the training service's runner makes one."""
-    model = pipeline.model
-    return FitJob(
-        pipeline=pipeline.name,
-        pipeline_version=pipeline.version,
-        label_kind=pipeline.label.kind,
-        numbers=tuple(feature.name for feature in pipeline.numbers),
-        categories=tuple(feature.name for feature in pipeline.categories),
-        candidates=model.candidates,
-        dataset=dataset,
-        train_on_last=model.train_on_last,
-        holdout_last=model.holdout_last,
-        trials=model.trials,
-        timeout_seconds=model.timeout / SECOND,
-        seed=model.seed,
-        threads=1,
-        primary_metric=pipeline.primary_metric,
-        gates=pipeline.gates,
-        unlearnt=pipeline.unlearnt,
-        options=options_of(pipeline),
-        label_delay_us=pipeline.label.delay,
-    )
 
 
 def _digest(job: FitJob, content: bytes) -> str:

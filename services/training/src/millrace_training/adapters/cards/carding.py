@@ -200,7 +200,7 @@ def card_job(recorded: Recorded, result: FitResult, dataset: Path) -> CardJob:
         artifact_sha256=recorded.artifact_sha256,
         champion_version=record.champion.version if record.champion else 0,
     )
-    return CardJob(fit_job(run, pipeline, dataset, record.threads), result, about)
+    return CardJob(fit_job(run.trigger, pipeline, dataset, record.threads), result, about)
 
 
 def _local(outcome: CardOutcome, origin: BusCause, trace: str | None) -> Local:

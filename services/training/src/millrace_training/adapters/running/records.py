@@ -63,9 +63,9 @@ class Record:
 
 
 def fit_job(
-    run: Run, pipeline: Pipeline, dataset: Path, threads: int, champion: bytes | None = None
+    trigger: Trigger, pipeline: Pipeline, dataset: Path, threads: int, champion: bytes | None = None
 ) -> FitJob:
-    """What the run's version of the pipeline file asks of a fit."""
+    """What this version of the pipeline file asks of a fit that this trigger leads to."""
     model = pipeline.model
     return FitJob(
         pipeline=pipeline.name,
@@ -75,8 +75,8 @@ def fit_job(
         categories=tuple(feature.name for feature in pipeline.categories),
         candidates=model.candidates,
         dataset=dataset,
-        train_on_last=rows_for(run.trigger, model.train_on_last),
-        update=run.trigger is Trigger.UPDATE,
+        train_on_last=rows_for(trigger, model.train_on_last),
+        update=trigger is Trigger.UPDATE,
         holdout_last=model.holdout_last,
         trials=model.trials,
         timeout_seconds=model.timeout / SECOND,

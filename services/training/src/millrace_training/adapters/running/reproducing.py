@@ -150,7 +150,7 @@ class Reproducer:
 
     def _job(self, recorded: Recorded, record: Record, dataset: Path) -> FitJob:
         champion = None if record.champion is None else champion_of(record.champion)
-        base = fit_job(recorded.run, recorded.needs.pipeline, dataset, record.threads)
+        base = fit_job(recorded.run.trigger, recorded.needs.pipeline, dataset, record.threads)
         if base.update and champion is not None:
             base = replace(base, champion=self._opened(recorded, champion))
         options = replace(base.options, modules=self._modules, commands=self._commands)

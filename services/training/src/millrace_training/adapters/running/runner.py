@@ -350,7 +350,7 @@ class Runner:
 
 def _job(run: Run, prepared: _Prepared, dataset: Path, settings: RunnerSettings) -> FitJob:
     needs = prepared.needs
-    job = fit_job(run, needs.pipeline, dataset, settings.threads, prepared.champion)
+    job = fit_job(run.trigger, needs.pipeline, dataset, settings.threads, prepared.champion)
     commands = replace(settings.commands, folder=_command_folder(dataset))
     allowed = replace(job.options, modules=settings.estimator_modules, commands=commands)
     allowed = with_encoder(allowed, settings.encoders)

@@ -72,7 +72,9 @@ def test_trials_are_kept_as_they_end_and_are_found_by_the_run_that_goes_on(
         assert said == [TrialCompleted(event.run, event.trial)]
 
     needs = SqlRuns(database).needs(run(4))
-    job = with_trials(fit_job(run(4), needs.pipeline, tmp_path, 1), needs.finished, needs.earlier)
+    job = with_trials(
+        fit_job(run(4).trigger, needs.pipeline, tmp_path, 1), needs.finished, needs.earlier
+    )
     assert job.finished == tuple(trials)
     assert job.earlier == ()
 
@@ -94,7 +96,9 @@ def test_a_search_begins_with_the_best_two_of_the_last_three(keep, database, tmp
     keep(lambda books: list(on_run_tried(pruned, books)))
 
     needs = SqlRuns(database).needs(run(5))
-    job = with_trials(fit_job(run(5), needs.pipeline, tmp_path, 1), needs.finished, needs.earlier)
+    job = with_trials(
+        fit_job(run(5).trigger, needs.pipeline, tmp_path, 1), needs.finished, needs.earlier
+    )
     assert [trial.loss for trial in job.earlier] == [8.0, 9.0, 5.0, 1.0, 2.0]
     assert job.finished == ()
 
